@@ -1,0 +1,58 @@
+"""Named places where a test may stop the program; they cost one comparison when unset.
+
+``PIPELINE_FAILPOINTS="archive.renamed=kill:2;duckdb.commit=raise"`` kills the process the second time it
+passes ``archive.renamed`` and raises at the first ``duckdb.commit``. ``NAMES`` lists every place, so that a
+test can visit them all.
+"""
+
+import os
+import signal
+
+VARIABLE = "PIPELINE_FAILPOINTS"
+NAMES: tuple[str, ...] = (
+    "files.written",
+    "files.synced",
+    "files.renamed",
+    "archive.cut",
+    "run.page",
+    "run.extracted",
+    "run.loaded",
+    "parquet.merged",
+    "parquet.manifest",
+    "duckdb.deleted",
+    "duckdb.inserted",
+    "duckdb.committed",
+    "snapshot.checkpointed",
+    "snapshot.copied",
+    "snapshot.renamed",
+)
+
+
+class FailpointError(RuntimeError):
+    """A test asked for a failure at this place."""
+
+
+def _parse(text: str) -> dict[str, tuple[str, int]]:
+    """Read ``name=action[:n]`` pairs separated by semicolons."""
+    plan = {}
+    for item in filter(None, text.split(";")):
+        name, _, action = item.partition("=")
+        verb, _, count = action.partition(":")
+        plan[name] = (verb, int(count or 1))
+    return plan
+
+
+_plan = _parse(os.environ.get(VARIABLE, ""))
+_passed: dict[str, int] = {}
+
+
+def reach(name: str) -> None:
+    """Do nothing, unless the environment asked for a failure at this pass of ``name``."""
+    if not _plan:
+        return
+    _passed[name] = _passed.get(name, 0) + 1
+    verb, count = _plan.get(name, ("", 0))
+    if _passed[name] == count:
+        if verb == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise FailpointError(f"failpoint {name}")

@@ -1,0 +1,119 @@
+"""Files appear whole or not at all, and one run at a time owns a data folder."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.errors import DiskFullError, FolderInUseError, RefusedError
+from pipeline.failpoints import reach
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+
+
+def make_folder(path: Path) -> Path:
+    """Make a private folder and its missing parents durable; an existing one keeps its mode."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        sync_folder(path.parent)
+    return path
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, scratch: Path, mode: int = FILE_MODE) -> Iterator[Path]:
+    """Hand out a temp path in ``scratch`` (same file system) that becomes ``path`` when the block ends well.
+
+    Order: write, fsync, close, rename, fsync of the folder. An error, or a crash before the rename, leaves
+    what was at ``path``; a temp file that a crash left is removed by ``clear_scratch``.
+    """
+    temp = make_folder(scratch) / f"{path.name}.{os.getpid()}.tmp"
+    try:
+        yield temp
+        reach("files.written")
+        temp.chmod(mode)
+        sync_file(temp)
+        reach("files.synced")
+        temp.replace(path)
+        reach("files.renamed")
+        sync_folder(path.parent)
+    finally:
+        temp.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes, *, scratch: Path, mode: int = FILE_MODE) -> None:
+    """Write a small file whole or not at all."""
+    with replacing(path, scratch=scratch, mode=mode) as temp:
+        temp.write_bytes(content)
+
+
+def clear_scratch(scratch: Path) -> None:
+    """Remove temp files that a killed run left; only the holder of the lock may call this."""
+    for left in scratch.glob("*.tmp"):
+        left.unlink()
+
+
+def sync_file(path: Path) -> None:
+    """Make the bytes of a file durable."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames and new names in a folder durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the kernel's lock on ``path``; a second holder gets FolderInUseError with who holds it."""
+    make_folder(path.parent)
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE), "r+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FolderInUseError(
+                f"the data folder is in use: {_holder(file.read())} holds {path}",
+                hint="wait for that run to end, then run again",
+            ) from error
+        file.truncate(0)
+        json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
+        file.flush()
+        yield
+
+
+def _holder(text: str) -> str:
+    """Say who wrote the lock; the text is information only, the kernel decides."""
+    try:
+        held = json.loads(text)
+        return f"process {held['pid']} on {held['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"
+
+
+@contextlib.contextmanager
+def explained(what: Path) -> Iterator[None]:
+    """Translate what the operating system says about ``what`` into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise DiskFullError(
+                f"no space left while writing {what}",
+                hint="free some space and run again; everything written before is intact",
+            ) from error
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise RefusedError(
+                f"not allowed to write {what}: {error.strerror}",
+                hint="run as the owner of the data folder, or name another one with --data",
+            ) from error
+        raise

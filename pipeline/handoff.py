@@ -1,0 +1,108 @@
+"""What one stage hands the next; nothing else crosses from stage to stage.
+
+extract gives ``Page``s, archive keeps them as segments and gives ``Segment``s back, transform makes one ``Batch``
+of each, and a destination stores batches together with their ``Bookmark``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One completion as the API sent it."""
+
+    id: str
+    """The API's id; ``no-id:`` and the content hash where it sent none."""
+    created: int | None
+    """Unix seconds; None where the API sent no whole number that fits 64 bits."""
+    body: bytes
+    """The row's JSON text, byte for byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer of the list endpoint."""
+
+    rows: tuple[Row, ...]
+    """In the order sent."""
+    has_more: bool
+    """What the server says; not to be trusted."""
+    server_time: int
+    """The ``Date`` of the answer in Unix seconds: what was visible then is what the page shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Everything that was visible at ``asked_at`` with start < created <= end has been read."""
+
+    start: int | None
+    """Unix second of the anchor; None is the beginning of the list."""
+    end: int
+    """Unix second, included."""
+    asked_at: int
+    """Server time in Unix seconds; ``end`` never exceeds it."""
+    possibly_incomplete: tuple[int, ...] = ()
+    """Seconds in the span that held more completions than the server could be made to show for certain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One immutable file of the archive, read back."""
+
+    source: str
+    number: int
+    table: pa.Table
+    """Columns of ``schema.SEGMENT``, in the order they were received."""
+    spans: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """The last segment of a source that a destination holds; 0 is none."""
+
+    source: str
+    segment: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The Arrow tables flattened from one segment, one version per completion."""
+
+    bookmark: Bookmark
+    """Becomes true in the act that stores the tables."""
+    tables: Mapping[str, pa.Table]
+    """By table name, each with exactly the Arrow schema that ``schema`` declares."""
+    replaced: Mapping[str, int | None] = field(default_factory=dict)
+    """Completion id to ``created`` of the version before it, for completions that were held already."""
+    rejected: int = 0
+    """Completions with at least one value that could not be flattened."""
+
+
+class Destination(Protocol):
+    """Where batches go; derived from the archive, so it may lag, be deleted, or be added at any time."""
+
+    name: str
+
+    def bookmarks(self) -> Mapping[str, int]:
+        """Return the last segment held by source, read from what is stored; a source never loaded is absent."""
+        ...
+
+    def load(self, batches: Sequence[Batch]) -> None:
+        """Store batches of one source, oldest first, with the last one's bookmark: all or nothing.
+
+        Loading what is held already changes nothing. A completion in a later batch replaces every row of its older
+        version in all tables, whatever its date. Raises DiskFullError, RefusedError.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of files and locks; what was loaded is durable."""
+        ...
