@@ -1,0 +1,43 @@
+"""Keeps every stored chat completion, exactly once: API to archive, Parquet and DuckDB.
+
+``run(config)`` exports what is new; ``connect(data)`` opens the published snapshot for reading.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from os import PathLike
+
+    import duckdb
+
+    from pipeline.config import Config
+    from pipeline.result import Progress, RunResult
+
+__all__ = ["connect", "run"]
+__version__ = "0.1.0"
+
+
+def run(config: Config, *, observe: Callable[[Progress], None] | None = None) -> RunResult:
+    """Export what is new in every source of ``config``, load it and publish the snapshot.
+
+    A failing source is told in the result (``sources``, ``exit_code``) and does not stop the others. Raises
+    FolderInUseError, FolderError, RefusedError or DiskFullError where the data folder cannot be used at all.
+    ``observe`` is called with a Progress after every page.
+    """
+    from pipeline.nightly import export  # noqa: PLC0415 - importing pipeline must stay light
+
+    return export(config, observe=observe)
+
+
+def connect(data: str | PathLike[str] = "data") -> duckdb.DuckDBPyConnection:
+    """Open the newest published snapshot of a data folder, read-only, never in a run's way.
+
+    The connection keeps showing the snapshot it was opened on, also while a run publishes the next; call ``connect``
+    again to see the newer one. Raises FolderError where nothing was published yet.
+    """
+    from pipeline.assemble import open_snapshot  # noqa: PLC0415 - importing pipeline must stay light
+
+    return open_snapshot(data)

@@ -60,13 +60,16 @@ def clear_scratch(scratch: Path) -> None:
 
 def sync_file(path: Path) -> None:
     """Make the bytes of a file durable."""
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+    _sync(path, os.O_RDONLY)
 
 
 def sync_folder(path: Path) -> None:
     """Make renames and new names in a folder durable."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
     try:
         os.fsync(handle)
     finally:

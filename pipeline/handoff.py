@@ -40,6 +40,22 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Anchor:
+    """A known row to continue from."""
+
+    id: str
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whom a key answers for, as the server's headers name it; None where the server does not say."""
+
+    organization: str | None = None
+    project: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """Everything that was visible at ``asked_at`` with start < created <= end has been read."""
 

@@ -25,7 +25,7 @@ def column(name: str, kind: pa.DataType, description: str, *, required: bool = F
 
 def describe(field: pa.Field) -> str:
     """Return a column's sentence."""
-    return (field.metadata or {}).get(b"description", b"").decode()
+    return str((field.metadata or {}).get(b"description", b""), "utf-8")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Reads the list of stored completions so that none is missed: the client, the retries, the walk."""

@@ -1,0 +1,147 @@
+"""What the archive holds of an id: its latest state, looked up in a window of ``created`` that moves with the walk.
+
+Memory stays flat whatever is held: only segments that overlap the window are read, and of them no bodies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+
+from pipeline.handoff import Anchor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+    import pyarrow as pa
+
+    from pipeline.archive.segments import Archive, Footer
+
+#: Ids kept in memory at a time, about; each costs some 300 bytes.
+WINDOW_IDS = 200_000
+#: Anchors handed to a walk; the distance between them doubles, so the last one lies far back.
+ANCHORS = 12
+
+_COLUMNS = ["kind", "id", "created", "first_seen", "content_hash"]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The latest version held of a completion."""
+
+    created: int | None
+    first_seen: datetime
+    content_hash: bytes
+    segment: int
+    row: int
+
+
+class Held:
+    """Answers which state is held of an id, for ids in the window that was asked for last."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._from, self._to = 0, -1
+        self._states: dict[str, State] = {}
+        self._undated: dict[str, State] = {}
+        for footer in archive.footers:
+            if footer.undated:
+                self._undated.update(self._read(footer.number, None))
+
+    def cover(self, first: int, last: int) -> None:
+        """Make states of first <= created <= last known, and of what follows as far as memory allows."""
+        if self._from <= first and last <= self._to:
+            return
+        overlapping = [footer for footer in self._archive.footers if footer.last is not None and footer.last >= first]
+        self._from, self._to = first, self._reach(overlapping, last)
+        unwritten = {id_: state for id_, state in self._states.items() if state.segment > self._archive.last}
+        self._states = {}
+        for footer in overlapping:
+            if (footer.first or 0) <= self._to:
+                self._states.update(self._read(footer.number, (self._from, self._to)))
+        self._states.update(unwritten)
+
+    def state(self, id_: str) -> State | None:
+        """Return the latest state held; None for an id that is not held."""
+        return self._states.get(id_) or self._undated.get(id_)
+
+    def add(self, id_: str, state: State) -> None:
+        """Take note of a version that is about to be written."""
+        self._states.pop(id_, None)
+        self._undated.pop(id_, None)
+        (self._undated if state.created is None else self._states)[id_] = state
+
+    def forget_before(self, second: int) -> None:
+        """Let go of states that the walk has left behind; they are read again should it come back."""
+        self._from = max(self._from, second)
+        self._states = {
+            id_: state for id_, state in self._states.items() if state.created is None or state.created >= second
+        }
+
+    def _reach(self, overlapping: list[Footer], last: int) -> int:
+        """Return how far a window from here may go without holding too many ids; at least to ``last``."""
+        total = 0
+        for footer in sorted(overlapping, key=lambda footer: footer.first or 0):
+            if total > WINDOW_IDS and (footer.first or 0) > last:
+                return (footer.first or 0) - 1
+            total += footer.completions
+        return 2**63
+
+    def _read(self, number: int, window: tuple[int, int] | None) -> Iterator[tuple[str, State]]:
+        """Yield the completions of a segment in a window; without one, those whose created could not be read."""
+        table = self._archive.columns(number, _COLUMNS)
+        created = table["created"]
+        inside = pc.is_null(created) if window is None else _between(created, window)
+        wanted = pc.indices_nonzero(pc.fill_null(pc.and_(pc.equal(table["kind"], "completion"), inside), False))
+        part = table.take(wanted)
+        columns = (part[name].to_pylist() for name in _COLUMNS[1:])
+        for row, id_, second, first_seen, content_hash in zip(wanted.to_pylist(), *columns, strict=True):
+            yield id_, State(second, first_seen, content_hash, number, row)
+
+
+def anchors(archive: Archive, before: int) -> list[Anchor]:
+    """Return held rows older than ``before`` to begin a walk at, newest first, further and further apart.
+
+    Rows that are alone in their second come first in the choice: no sibling can blur what follows them. Something
+    must be held beyond an anchor, or nothing could prove it, so the newest second held is left out.
+    """
+    newest = max((footer.last for footer in archive.footers if footer.last is not None), default=0)
+    before = min(before, newest)
+    chosen: list[Anchor] = []
+    wanted = 0
+    for position, anchor in enumerate(_backwards(archive, before)):
+        if position >= wanted:
+            chosen.append(anchor)
+            wanted = 2 * position + 1
+        if len(chosen) == ANCHORS:
+            break
+    return chosen
+
+
+def _backwards(archive: Archive, before: int) -> Iterator[Anchor]:
+    """Yield held rows older than ``before``, a segment at a time, newest first, those alone in their second only."""
+    below = before
+    for footer in sorted(archive.footers, key=lambda footer: footer.first or 0, reverse=True):
+        if footer.first is None or footer.first >= below:
+            continue
+        table = archive.columns(footer.number, ["kind", "id", "created"])
+        keep = pc.and_(pc.equal(table["kind"], "completion"), pc.less(table["created"], below))
+        part = table.filter(pc.fill_null(keep, False)).sort_by([("created", "descending")])
+        yield from _alone(zip(part["id"].to_pylist(), part["created"].to_pylist(), strict=True))
+        below = footer.first
+
+
+def _alone(rows: Iterable[tuple[str, int]]) -> list[Anchor]:
+    """Return the rows that are alone in their second; all of them, where none is."""
+    anchors_ = [Anchor(id_, created) for id_, created in rows if not id_.startswith("no-id:")]
+    crowd: dict[int, int] = {}
+    for anchor in anchors_:
+        crowd[anchor.created] = crowd.get(anchor.created, 0) + 1
+    return [anchor for anchor in anchors_ if crowd[anchor.created] == 1] or anchors_
+
+
+def _between(created: pa.ChunkedArray, window: tuple[int, int]) -> pa.ChunkedArray:
+    return pc.and_(pc.greater_equal(created, window[0]), pc.less_equal(created, min(window[1], 2**63 - 1)))

@@ -1,0 +1,98 @@
+"""Puts the parts together: Config to sources and destinations, opened and closed in one place."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.extract.client import Client, Endpoint
+from pipeline.extract.page import Filters
+from pipeline.extract.retry import Policy
+from pipeline.folder import DataFolder
+from pipeline.secret import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from os import PathLike
+
+    import duckdb
+
+    from pipeline.config import Config, Source
+    from pipeline.handoff import Account, Destination
+    from pipeline.load.reading import Answer
+    from pipeline.load.snapshot import PublishResult
+    from pipeline.stopping import Stop
+
+#: Modes with share = "group" (storage 9); files are born private otherwise.
+_SHARED_FOLDER, _SHARED_FILE = 0o750, 0o640
+_PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
+
+
+def client(source: Source, account: Account | None, stop: Stop) -> Client:
+    """Open a source; raises RefusedError where its key is missing."""
+    endpoint = Endpoint(
+        source=source.name,
+        base_url=source.base_url,
+        organization=source.organization,
+        project=source.project,
+        filters=Filters(source.model, source.metadata),
+        timeout=source.timeout,
+        connect_timeout=source.connect_timeout,
+        policy=Policy(attempts=source.retry_attempts, seconds=source.retry_time),
+    )
+    key = resolve(source.api_key, source=source.name)
+    return Client(endpoint, key, account=account, sleep=stop.sleep, guard=stop.interruptible)
+
+
+@contextlib.contextmanager
+def destination(name: str, config: Config, folder: DataFolder) -> Iterator[Destination]:
+    """Open one destination and close it again, whatever happens."""
+    opened = _destination(name, config, folder)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def destination_names(config: Config) -> list[str]:
+    """Return the destinations that are switched on."""
+    return [name for name in ("parquet", "duckdb") if getattr(config, name)]
+
+
+def _destination(name: str, config: Config, folder: DataFolder) -> Destination:
+    if name == "duckdb":
+        from pipeline.load.duckdb import DuckDBDestination  # noqa: PLC0415 - only where it is switched on
+
+        return DuckDBDestination(folder.warehouse)
+    from pipeline.load.parquet import ParquetDestination  # noqa: PLC0415 - as above
+
+    shared = config.share == "group"
+    return ParquetDestination(
+        folder.parquet,
+        folder.scratch,
+        folder_mode=_SHARED_FOLDER if shared else _PRIVATE_FOLDER,
+        file_mode=_SHARED_FILE if shared else _PRIVATE_FILE,
+    )
+
+
+def publish(folder: DataFolder) -> PublishResult:
+    """Publish what the closed writer holds as the snapshot that readers open."""
+    from pipeline.load import snapshot  # noqa: PLC0415 - only where DuckDB is switched on
+
+    return snapshot.publish(folder.warehouse, folder.snapshot, scratch=folder.scratch)
+
+
+def open_snapshot(data: str | PathLike[str]) -> duckdb.DuckDBPyConnection:
+    """Open the newest published snapshot of a data folder, read-only."""
+    from pipeline.load import reading  # noqa: PLC0415 - importing pipeline must stay light
+
+    return reading.connect(DataFolder(Path(data)).snapshot)
+
+
+def query_snapshot(data: Path, sql: str) -> AbstractContextManager[Answer]:
+    """Ask the newest published snapshot, without access to anything else."""
+    from pipeline.load import reading  # noqa: PLC0415 - as above
+
+    return reading.query(DataFolder(data).snapshot, sql)

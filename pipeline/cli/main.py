@@ -1,0 +1,57 @@
+"""The group of all commands, and how errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from pipeline import __version__
+from pipeline.cli.config import config
+from pipeline.cli.demo import demo
+from pipeline.cli.query import query
+from pipeline.cli.run import run
+from pipeline.cli.sandbox import sandbox
+from pipeline.cli.schema import schema
+from pipeline.cli.status import status
+from pipeline.console import EXIT_CODES, Log
+from pipeline.errors import PipelineError
+
+_EXITS = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=f"\b\nExit codes:\n{_EXITS}",
+)
+@click.version_option(__version__, prog_name="pipeline")
+def cli() -> None:
+    """Keep every stored chat completion, exactly once: API to archive, Parquet and DuckDB."""
+
+
+for command in (run, status, query, schema, config, demo, sandbox):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line and end the process with the right code."""
+    try:
+        code = cli.main(prog_name="pipeline", standalone_mode=False)
+    except PipelineError as error:
+        Log().error(error)
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        Log().say("warning", "stopped", "stopped")
+        code = 130
+    except BrokenPipeError:
+        code = _reader_left()
+    sys.exit(code)
+
+
+def _reader_left() -> int:
+    """Whoever read our output has seen enough: end quietly, as `head` expects."""
+    sys.stdout = None  # nothing is flushed into the closed pipe at exit
+    return 0

@@ -1,0 +1,49 @@
+"""Options that several commands share, and how they become a Config."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.config import Config
+
+F = TypeVar("F", bound="Callable[..., object]")
+
+config_option = click.option(
+    "--config",
+    "config_file",
+    envvar="PIPELINE_CONFIG",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Settings in TOML; without one the environment describes a source named default.",
+)
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=True),
+    help="The data folder; wins over PIPELINE_DATA and the settings. [default: ./data]",
+)
+format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["auto", "table", "csv", "json"]),
+    default="auto",
+    show_default=True,
+    help="auto is a table on a terminal and CSV elsewhere.",
+)
+
+
+def settings(command: F) -> F:
+    """Add the options that name the settings."""
+    return config_option(data_option(command))
+
+
+def load_config(config_file: Path | None, data: Path | None) -> Config:
+    """Read the settings as this command was called."""
+    from pipeline.config import load  # noqa: PLC0415 - only where a command needs settings
+
+    return load(config_file, os.environ, data=data)

@@ -1,0 +1,82 @@
+"""``pipeline run``: the nightly export."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.options import load_config, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import FrameType
+
+    from pipeline.stopping import Stop
+
+
+@click.command()
+@settings
+@click.option("--json", "as_json", is_flag=True, help="Put the result on stdout as one JSON object, the last line.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="A moving line; auto shows it on a terminal, and a log line now and then elsewhere.",
+)
+def run(config_file: Path | None, data: Path | None, as_json: bool, log_format: str, progress: str) -> int:
+    """Export what is new in every source, load it, and publish the snapshot.
+
+    \b
+    OPENAI_API_KEY=… pipeline run --data FOLDER
+    pipeline run --config pipeline.toml --json
+    """
+    from pipeline import console  # noqa: PLC0415 - --help stays light
+    from pipeline.folder import DataFolder  # noqa: PLC0415
+    from pipeline.nightly import export  # noqa: PLC0415
+    from pipeline.stopping import Stop  # noqa: PLC0415
+
+    config = load_config(config_file, data)
+    log = console.Log(log_format)
+    is_live = progress == "always" or (progress == "auto" and log_format == "text" and sys.stderr.isatty())
+    reporter = console.Reporter(log, is_live=is_live)
+    stop = Stop()
+    signals = _Signals(stop)
+    with signals.heard():
+        result = export(config, stop=stop, observe=reporter)
+        reporter.end()
+    if as_json:
+        console.emit_json(result.as_dict())
+    else:
+        click.echo(console.summary(result, DataFolder(config.data).snapshot))
+    return signals.code or result.exit_code
+
+
+class _Signals:
+    """Lets Ctrl-C and SIGTERM ask for a stop; a second one does not wait for it."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self.code = 0
+
+    @contextlib.contextmanager
+    def heard(self) -> Iterator[None]:
+        """Listen while the run lasts."""
+        before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _ask(self, number: int, _: FrameType | None) -> None:
+        if self.code:
+            raise KeyboardInterrupt
+        self.code = 128 + number
+        self._stop.ask()

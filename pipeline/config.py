@@ -1,0 +1,314 @@
+"""Settings: a TOML file, the environment and flags become one frozen, validated Config.
+
+Flags win over the environment, the environment over the file, the file over the defaults. Every problem is told
+at once, with the file, the key and the nearest known key. The ``Setting`` tables are the list of what there is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import ConfigError
+from pipeline.secret import check_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+#: A commented file with every setting, written by `pipeline config init`.
+TEMPLATE = Path(__file__).with_name("settings.toml")
+OPENAI = "https://api.openai.com/v1"
+_SOURCE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_DURATION = re.compile(r"(\d+)\s*(ms|s|m|h|d)?")
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One base URL and key, with filters; its name stands on every row."""
+
+    name: str
+    base_url: str = OPENAI
+    api_key: str = "env:OPENAI_API_KEY"
+    organization: str | None = None
+    project: str | None = None
+    model: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    limit: int = 100
+    overlap: float = 6 * 3600.0
+    timeout: float = 60.0
+    connect_timeout: float = 5.0
+    retry_attempts: int = 8
+    retry_time: float = 300.0
+    messages: bool = False
+    content: str = "full"
+
+    @property
+    def fingerprint(self) -> str:
+        """Name what coverage of this source speaks of: base URL, organization, project and filters."""
+        told = [self.base_url, self.organization, self.project, self.model, sorted(self.metadata.items())]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings of a run."""
+
+    data: Path = Path("data")
+    share: str = "none"
+    sources: tuple[Source, ...] = ()
+    parquet: bool = True
+    duckdb: bool = True
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Where each setting that is not a default came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key: what it means, how a value is read, and what it must be."""
+
+    description: str
+    read: Callable[[Any], Any]
+    """Returns the value; raises ValueError with what it must be."""
+
+
+# -- reading values ------------------------------------------------------------------------------------------------
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be a text")
+    return value
+
+
+def _url(value: Any) -> str:
+    url = _text(value).rstrip("/")
+    if not re.fullmatch(r"https?://[^\s/?#@]+[^\s?#]*", url):
+        raise ValueError("must be a URL such as https://api.openai.com/v1, without a key, query or fragment")
+    return url
+
+
+def _reference(value: Any) -> str:
+    reference = _text(value)
+    if problem := check_reference(reference):
+        raise ValueError(problem)
+    return reference
+
+
+def _whole(value: Any, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f"must be a whole number from {least} to {most}")
+    return value
+
+
+def _limit(value: Any) -> int:
+    return _whole(value, 1, 10_000)
+
+
+def _attempts(value: Any) -> int:
+    return _whole(value, 1, 100)
+
+
+def duration(value: Any) -> float:
+    """Read a duration in seconds; raises ValueError with what it must be."""
+    found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found:
+        return float(int(found[1]) * _SECONDS[found[2]])
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return float(value)
+    raise ValueError('must be a duration such as "90s", "5m", "6h" or "1d"')
+
+
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")  # noqa: TRY004 - all readers raise ValueError
+    return value
+
+
+def _pairs(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise ValueError('must be pairs of texts, such as { team = "search" }')
+    return dict(value)
+
+
+def _path(value: Any) -> Path:
+    return Path(_text(value)).expanduser()
+
+
+def _one_of(*allowed: object) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if value not in allowed or isinstance(value, bool) is not isinstance(allowed[0], bool):
+            raise ValueError(f"must be {' or '.join(json.dumps(one) for one in allowed)} in this version")
+        return value
+
+    return read
+
+
+SETTINGS: dict[str, Setting] = {
+    "data": Setting("The data folder.", _path),
+    "share": Setting('"group" lets the group read the Parquet dataset and the snapshot.', _one_of("none", "group")),
+}
+SOURCE_SETTINGS: dict[str, Setting] = {
+    "base_url": Setting("Where the API is.", _url),
+    "api_key": Setting("Where the key is: env:NAME, file:PATH or cmd:COMMAND.", _reference),
+    "organization": Setting("Sent as OpenAI-Organization.", _text),
+    "project": Setting("Sent as OpenAI-Project.", _text),
+    "model": Setting("Only completions of this model.", _text),
+    "metadata": Setting("Only completions with these metadata.", _pairs),
+    "limit": Setting("Completions per page.", _limit),
+    "overlap": Setting("How far back in created each run reads again, for rows that became visible late.", duration),
+    "timeout": Setting("Longest silence of the server.", duration),
+    "connect_timeout": Setting("Longest time to connect.", duration),
+    "retry_attempts": Setting("Most requests for one page.", _attempts),
+    "retry_time": Setting("Longest time spent on one page, waits included.", duration),
+    "messages": Setting("Input messages; not in this version.", _one_of(False)),
+    "content": Setting('"full" keeps everything.', _one_of("full")),
+}
+DESTINATION_SETTINGS: dict[str, Setting] = {
+    "parquet": Setting("Write the Parquet dataset.", _switch),
+    "duckdb": Setting("Write DuckDB tables and publish the snapshot.", _switch),
+}
+_TABLES = ("sources", "destinations")
+#: The names that the official SDKs use, for the source that the environment describes.
+ENVIRONMENT = {
+    "base_url": "OPENAI_BASE_URL",
+    "organization": "OPENAI_ORG_ID",
+    "project": "OPENAI_PROJECT_ID",
+}
+
+
+# -- putting together ----------------------------------------------------------------------------------------------
+
+
+class _Problems:
+    """Collects everything that is wrong, to be told at once."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._found: list[str] = []
+
+    def add(self, key: str, what: str) -> None:
+        self._found.append(f"{self._where}: {key} {what}")
+
+    def read(self, settings: Mapping[str, Setting], table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+        """Read every known key of a table; unknown ones are told with the nearest known one."""
+        values = {}
+        for key, value in table.items():
+            if key not in settings:
+                self.add(prefix + key, f"is not a setting{_nearest(key, settings)}")
+                continue
+            try:
+                values[key] = settings[key].read(value)
+            except ValueError as error:
+                self.add(prefix + key, str(error))
+        return values
+
+    def raise_if_any(self) -> None:
+        if self._found:
+            raise ConfigError(
+                "\n".join(self._found),
+                hint="mend them and try `pipeline config check`; `pipeline config init` shows all",
+            )
+
+
+def _nearest(key: str, known: Mapping[str, Setting] | tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(key, [*known], n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def load(path: Path | None, environment: Mapping[str, str], *, data: Path | None = None) -> Config:
+    """Read the settings; without a file the environment describes one source named ``default``.
+
+    Raises ConfigError with every problem at once.
+    """
+    problems = _Problems(str(path) if path else "environment")
+    table = _parse(path) if path else _from_environment(environment)
+    origins = {key: str(path or "environment") for key in _flatten(table)}
+    top = problems.read(SETTINGS, {key: value for key, value in table.items() if key not in _TABLES})
+    destinations = problems.read(DESTINATION_SETTINGS, _table(table, "destinations", problems), "destinations.")
+    sources = _sources(table, problems)
+    problems.raise_if_any()
+    given = data or (Path(environment["PIPELINE_DATA"]) if environment.get("PIPELINE_DATA") else None)
+    if given is not None:
+        top["data"] = given
+        origins["data"] = "--data" if data else "PIPELINE_DATA"
+    return Config(sources=sources, **top, **destinations, origins=origins)
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist", hint=f"make one with `pipeline config init {path}`") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"{path} is not TOML: {error}", hint="a table such as [sources.prod] may stand once"
+        ) from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    told = {key: environment[name] for key, name in ENVIRONMENT.items() if environment.get(name)}
+    return {"sources": {"default": told}}
+
+
+def _table(table: Mapping[str, Any], name: str, problems: _Problems) -> Mapping[str, Any]:
+    value = table.get(name, {})
+    if isinstance(value, dict):
+        return value
+    problems.add(name, f"must be a table, [{name}]")
+    return {}
+
+
+def _sources(table: Mapping[str, Any], problems: _Problems) -> tuple[Source, ...]:
+    found = []
+    for name, settings in _table(table, "sources", problems).items():
+        if not _SOURCE_NAME.fullmatch(name):
+            problems.add(f"sources.{name}", "must be named with a-z, 0-9, - and _, beginning with a letter")
+        elif not isinstance(settings, dict):
+            problems.add(f"sources.{name}", f"must be a table, [sources.{name}]")
+        else:
+            found.append(Source(name, **problems.read(SOURCE_SETTINGS, settings, f"sources.{name}.")))
+    if not table.get("sources"):
+        problems.add("sources", "must hold at least one table, such as [sources.prod]")
+    _refuse_twins(found, problems)
+    return tuple(found)
+
+
+def _refuse_twins(sources: list[Source], problems: _Problems) -> None:
+    """Refuse two sources that would count every row twice."""
+    seen: dict[tuple[object, ...], str] = {}
+    for source in sources:
+        place = (source.base_url, source.organization, source.project, source.api_key)
+        if place in seen:
+            problems.add(
+                f"sources.{source.name}",
+                f"reads the same place as sources.{seen[place]} (base_url, organization, project and api_key agree): "
+                "its completions would count twice",
+            )
+        seen.setdefault(place, source.name)
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> list[str]:
+    keys = []
+    for key, value in table.items():
+        is_table = isinstance(value, dict) and key != "metadata"
+        keys += _flatten(value, f"{prefix}{key}.") if is_table else [prefix + key]
+    return keys
+
+
+def in_force(config: Config) -> list[tuple[str, object, str]]:
+    """Return every setting with its value and where it comes from."""
+    values: list[tuple[str, object]] = [(key, getattr(config, key)) for key in SETTINGS]
+    values += [
+        (f"sources.{source.name}.{key}", getattr(source, key)) for source in config.sources for key in SOURCE_SETTINGS
+    ]
+    values += [(f"destinations.{key}", getattr(config, key)) for key in DESTINATION_SETTINGS]
+    return [(key, str(value) if key == "data" else value, config.origins.get(key, "default")) for key, value in values]

@@ -1,0 +1,236 @@
+"""All that people see: results on stdout, everything else on stderr, and the table of exit codes.
+
+On a terminal tables are drawn and progress moves; elsewhere tables are CSV or JSON and progress is a line now and then.
+No content, no key and no metadata value is ever written here.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import time
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from pipeline.errors import PipelineError
+    from pipeline.result import Progress, RunResult, SourceResult
+
+EXIT_CODES: dict[int, str] = {
+    0: "done, also when there was nothing new",
+    1: "a bug: please report it",
+    2: "the command was called wrongly",
+    3: "incomplete: part of the work failed or could not be shown complete; what was read is kept",
+    4: "a check failed: status --max-age",
+    75: "try again later: the folder is in use, the disk is full, or the server is down or limits the rate",
+    77: "refused: key or permission",
+    78: "configuration: settings, server or data folder are not what they should be",
+    130: "stopped by Ctrl-C; the position is true",
+    143: "stopped by SIGTERM; the position is true",
+}
+#: Off a terminal a run of hours leaves hundreds of lines, not hundreds of thousands.
+LINE_SECONDS = 30.0
+#: Columns of a table that is asked for off a terminal, where 80 would squeeze it.
+WIDTH = 160
+#: Before that much of the span is walked an estimate would be a guess.
+LEAST_FRACTION = 0.02
+
+
+# -- messages on stderr --------------------------------------------------------------------------------------------
+
+
+class Log:
+    """Writes one line per event to stderr, as text or as JSON."""
+
+    def __init__(self, form: str = "text") -> None:
+        self._is_json = form == "json"
+
+    def say(self, level: str, event: str, message: str, **fields: object) -> None:
+        """Write one event; ``fields`` are for programs and appear in JSON only."""
+        if self._is_json:
+            told = {"ts": datetime.now(UTC).isoformat(), "level": level, "event": event, "message": message, **fields}
+            print(json.dumps(told, default=str), file=sys.stderr)
+        else:
+            print(message, file=sys.stderr)
+
+    def error(self, error: PipelineError) -> None:
+        """Say what is wrong and what to do next."""
+        self.say("error", type(error).__name__, f"error: {error}", exit_code=error.exit_code)
+
+
+# -- progress ------------------------------------------------------------------------------------------------------
+
+
+class Reporter:
+    """Tells how far a walk is: a moving line on a terminal, a log line every half minute elsewhere."""
+
+    def __init__(self, log: Log, *, is_live: bool) -> None:
+        self._log = log
+        self._live = is_live
+        self._began: dict[str, tuple[float, int]] = {}
+        self._told = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        """Take note of a page."""
+        now = time.monotonic()
+        reached = progress.reached or progress.server_time
+        started, first = self._began.setdefault(progress.source, (now, reached))
+        if not self._live and now - self._told < LINE_SECONDS:
+            return
+        line = describe(progress, seconds=now - started, first=first)
+        if self._live:
+            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+        else:
+            self._log.say("info", "progress", line, source=progress.source, pages=progress.pages, kept=progress.kept)
+        self._told = now
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self._live and self._began:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def describe(progress: Progress, *, seconds: float, first: int) -> str:
+    """Put progress into one line; with an estimate only where it rests on something."""
+    reached = progress.reached or progress.server_time
+    rate = f", {progress.kept / seconds:,.0f}/s" if seconds >= 1 else ""
+    line = (
+        f"{progress.source}: {progress.pages:,} pages, {progress.kept:,} completions kept{rate}, "
+        f"reached {_moment(datetime.fromtimestamp(reached, UTC))}"
+    )
+    walked = (reached - first) / max(progress.server_time - first, 1)
+    if seconds >= 1 and LEAST_FRACTION <= walked < 1:
+        line += f", about {_duration(seconds * (1 - walked) / walked)} left if traffic was even"
+    return line
+
+
+# -- results on stdout ---------------------------------------------------------------------------------------------
+
+
+def summary(result: RunResult, snapshot: Path) -> str:
+    """Put a run's result into some lines for people."""
+    lines = [line for source in result.sources for line in _source_lines(source)]
+    for done in result.destinations:
+        what = f"{done.segments} segments loaded, {done.completions:,} completions"
+        lines.append(_line(done.destination, done.error or (what if done.segments else "nothing new")))
+        lines += [_line("", done.hint)] if done.hint else []
+    lines += [_line("snapshot", f"published {snapshot}")] if result.published else []
+    lines += [_line("note", finding.message) for finding in result.findings]
+    took = (result.ended - result.started).total_seconds()
+    lines.append(_line("exit", f"{result.exit_code}, {EXIT_CODES[result.exit_code]}; {took:.1f} s"))
+    return "\n".join(lines)
+
+
+def _source_lines(source: SourceResult) -> list[str]:
+    through = f"data through {_moment(source.data_through)}" if source.data_through else "nothing complete yet"
+    state = f"complete, {through}" if source.complete else f"NOT COMPLETE, {through}"
+    lines = [_line(source.source, state)]
+    lines += [_line("", source.why_not)] if source.why_not else []
+    lines += [_line("", source.hint)] if source.hint else []
+    late = _duration(source.largest_lateness) if source.largest_lateness is not None else "none"
+    counts = f"{source.new:,} new, {source.changed:,} changed, {source.skipped:,} skipped, {source.rejected:,} rejected"
+    cost = f"{source.pages:,} pages, {source.retries:,} retries, {_size(source.bytes)}, {source.seconds:.1f} s"
+    lines += [_line("", counts), _line("", f"largest lateness {late}; {cost}")]
+    return lines + [_line("", f"note: {finding.message}") for finding in source.findings]
+
+
+def _line(name: str, text: str) -> str:
+    return f"{name:<10} {text}"
+
+
+def say(text: str) -> None:
+    """Print text on stdout."""
+    print(text, flush=True)
+
+
+def heading(text: str) -> None:
+    """Print a heading on stdout."""
+    say(f"\n=== {text}")
+
+
+def emit_json(value: object) -> None:
+    """Print one JSON document as one line on stdout."""
+    say(json.dumps(value, default=_plain, ensure_ascii=False))
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], form: str = "auto", title: str | None = None
+) -> None:
+    """Print rows on stdout: a table on a terminal, CSV elsewhere, or what ``form`` asks for."""
+    form = ("table" if sys.stdout.isatty() else "csv") if form == "auto" else form
+    if form == "json":
+        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], default=_plain, ensure_ascii=False))
+    elif form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_cell(value) for value in row] for row in rows)
+    else:
+        _draw(columns, rows, title)
+
+
+def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None) -> None:
+    from rich import box  # noqa: PLC0415 - only where a table is drawn
+    from rich.console import Console  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    drawn = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    kept = [list(row) for row in rows]
+    for number, name in enumerate(columns):
+        is_number = any(isinstance(row[number], int | float) for row in kept)
+        drawn.add_column(escape(name), justify="right" if is_number else "left", overflow="fold")
+    for row in kept:
+        drawn.add_row(*(escape(_shown(value)) for value in row))
+    width = None if sys.stdout.isatty() else WIDTH
+    Console(highlight=False, width=width).print(drawn)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return _printable(str(_cell(value)))
+    return f"{value:,}"
+
+
+def _printable(text: str) -> str:
+    """Keep control characters of other people's texts from steering the terminal."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    if isinstance(value, dict | list):
+        return json.dumps(value, default=_plain, ensure_ascii=False)
+    return value.isoformat(" ") if isinstance(value, datetime) else value
+
+
+def _plain(value: Any) -> object:
+    """Write what JSON has no word for."""
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:  # noqa: PLR2004 - SI units
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

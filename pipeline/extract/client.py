@@ -1,0 +1,252 @@
+"""The one door of httpx: questions to one source, with retries, answered in our own types and errors."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Self
+
+import httpx
+import msgspec
+
+from pipeline import __version__
+from pipeline.errors import ConfigError, NoListRouteError, PipelineError, RefusedError, ServerError
+from pipeline.extract.page import BadPageError, Filters, decode
+from pipeline.extract.retry import AgainError, Policy, asked_wait, is_transient
+from pipeline.extract.walk import Refusal, Request
+from pipeline.handoff import Account
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pipeline.handoff import Page
+    from pipeline.secret import Secret
+
+#: A 429 with one of these is about money: waiting does not help (reference §3).
+MONEY = frozenset(
+    {
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+    }
+)
+NO_LIST = frozenset({404, 405, 501})
+NO_ANCHOR = NO_LIST | {400, 422}
+NO_PERMISSION = frozenset({401, 403})
+RATE_LIMITED = 429
+OK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a source is and how to ask it; all times in seconds."""
+
+    source: str
+    base_url: str
+    organization: str | None = None
+    project: str | None = None
+    filters: Filters = field(default_factory=lambda: Filters(None, {}))
+    timeout: float = 60.0
+    connect_timeout: float = 5.0
+    policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the questions cost so far."""
+
+    pages: int = 0
+    retries: int = 0
+    bytes: int = 0
+
+
+class Client:
+    """Asks one source for pages over a kept-alive connection.
+
+    ``account`` is what the source's archive remembers; an answer for another organization or project is refused.
+    ``guard`` wraps each network call, ``sleep`` waits between attempts.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        key: Secret,
+        *,
+        account: Account | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        guard: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self.account = account or Account()
+        self.tally = Tally()
+        self._endpoint = endpoint
+        self._key = key
+        self._sleep = sleep
+        self._guard = guard
+        self._http = httpx.Client(
+            headers=_headers(endpoint, key),
+            timeout=httpx.Timeout(endpoint.timeout, connect=endpoint.connect_timeout),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def list(self, request: Request) -> Page | Refusal:
+        """Ask for one page; retries what may pass, raises ServerError, RefusedError, ConfigError for what does not."""
+        return self._endpoint.policy.call(lambda: self._attempt(request), sleep=self._sleep, retried=self._retried)
+
+    def _retried(self) -> None:
+        self.tally.retries += 1
+
+    def _attempt(self, request: Request) -> Page | Refusal:
+        answer = self._get(_query(request, self._endpoint.filters))
+        if answer.status_code == OK:
+            self._stay_the_same(answer.headers)
+            return self._page(answer)
+        return self._refusal(answer, request)
+
+    def _get(self, query: Mapping[str, str | int]) -> httpx.Response:
+        """Make one request; whatever httpx raises becomes an error of ours that may be tried again."""
+        try:
+            with self._guard():
+                return self._http.get(f"{self._endpoint.base_url}/chat/completions", params=query)
+        except httpx.InvalidURL as error:
+            raise ConfigError(f"source {self._endpoint.source}: base_url is no URL: {error}") from error
+        except (httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
+            raise ConfigError(f"source {self._endpoint.source}: base_url cannot be used: {error}") from error
+        except httpx.HTTPError as error:
+            raise AgainError(self._server_error(_plain(error))) from error
+
+    def _page(self, answer: httpx.Response) -> Page:
+        try:
+            page = decode(answer.content, server_time=_server_time(answer.headers))
+        except BadPageError as error:
+            raise AgainError(self._server_error(str(error), answer)) from error
+        if not all(self._endpoint.filters.admit(row) for row in page.rows):
+            raise ConfigError(
+                f"source {self._endpoint.source}: the server ignores the filters (model, metadata) of this source",
+                hint="remove them from the configuration: everything would be exported under this name",
+            )
+        self.tally.pages += 1
+        self.tally.bytes += len(answer.content)
+        return page
+
+    def _stay_the_same(self, headers: Mapping[str, str]) -> None:
+        """Refuse a key that suddenly answers for another organization or project (walk 9)."""
+        told = Account(headers.get("openai-organization"), headers.get("openai-project"))
+        for name in ("organization", "project"):
+            before, now = getattr(self.account, name), getattr(told, name)
+            if before is not None and now is not None and before != now:
+                raise RefusedError(
+                    f"source {self._endpoint.source}: the key now answers for {name} {now}, but what is held came "
+                    f"from {before}",
+                    hint="give this key a source name of its own, or put the former key back",
+                )
+        self.account = Account(self.account.organization or told.organization, self.account.project or told.project)
+
+    def _refusal(self, answer: httpx.Response, request: Request) -> Refusal:
+        """Tell an anchor or limit that was not taken from what ends the source and from what may pass."""
+        status, error = answer.status_code, _Error.of(answer.content)
+        message = self._key.hide_in(error.message)
+        if status == RATE_LIMITED and MONEY & {error.code, error.type}:
+            raise RefusedError(
+                self._say(f"{status} {error.code or error.type}: {message}", answer),
+                hint="waiting does not help: the account needs money or a higher limit",
+            )
+        if is_transient(status, answer.headers):
+            wait = asked_wait(answer.headers, now=_server_time(answer.headers))
+            raise AgainError(self._server_error(f"{status} {message}".rstrip(), answer), wait)
+        if status in NO_PERMISSION:
+            raise RefusedError(
+                self._say(f"the server refuses the key: {status} {message}".rstrip(), answer),
+                hint="check the setting api_key of this source, and that the key may read stored completions",
+            )
+        if request.after is None and status in NO_LIST:
+            raise NoListRouteError(
+                self._say(f"this server has no stored completions: it answers the list with {status}", answer),
+                hint="check base_url: it ends in /v1 on most servers",
+            )
+        if status in NO_ANCHOR:
+            return Refusal(status, message)
+        raise self._unexpected(status, message, answer)
+
+    def _unexpected(self, status: int, message: str, answer: httpx.Response) -> PipelineError:
+        moved = f" to {httpx.URL(answer.headers['location']).host}" if answer.has_redirect_location else ""
+        return ConfigError(
+            self._say(f"unexpected answer {status}{moved} {message}".rstrip(), answer),
+            hint="check base_url; redirects are not followed, so that the key goes nowhere else",
+        )
+
+    def _server_error(self, what: str, answer: httpx.Response | None = None) -> ServerError:
+        return ServerError(self._say(what, answer), hint="what was read is kept; run again later")
+
+    def _say(self, what: str, answer: httpx.Response | None) -> str:
+        """Name source, place and the server's own id of the request."""
+        headers: Mapping[str, str] = answer.headers if answer is not None else {}
+        request_id = headers.get("x-request-id") or headers.get("apim-request-id")
+        where = f"{self._endpoint.base_url}/chat/completions"
+        return f"source {self._endpoint.source}: {what} ({where}{f', request {request_id}' if request_id else ''})"
+
+
+class _Error(msgspec.Struct):
+    """What an error body says; empty where it says nothing readable."""
+
+    message: str = ""
+    type: str | None = None
+    code: str | None = None
+
+    @classmethod
+    def of(cls, body: bytes) -> _Error:
+        try:
+            told = msgspec.json.decode(body, type=dict[str, msgspec.Raw])["error"]
+            return msgspec.json.decode(told, type=cls)
+        except (msgspec.MsgspecError, KeyError):
+            return cls()
+
+
+def _headers(endpoint: Endpoint, key: Secret) -> dict[str, str]:
+    headers = {
+        "Authorization": f"Bearer {key.reveal()}",
+        "User-Agent": f"pipeline/{__version__} (export of stored completions)",
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+        "OpenAI-Organization": endpoint.organization,
+        "OpenAI-Project": endpoint.project,
+    }
+    return {name: value for name, value in headers.items() if value}
+
+
+def _query(request: Request, filters: Filters) -> dict[str, str | int]:
+    query: dict[str, str | int] = {"order": request.order, "limit": request.limit}
+    if request.after is not None:
+        query["after"] = request.after
+    if filters.model:
+        query["model"] = filters.model
+    return query | {f"metadata[{key}]": value for key, value in filters.metadata.items()}
+
+
+def _server_time(headers: Mapping[str, str]) -> int:
+    """Return the server's clock; ours, where it does not tell."""
+    try:
+        return int(parsedate_to_datetime(headers["date"]).timestamp())
+    except (KeyError, ValueError):
+        return int(time.time())
+
+
+def _plain(error: httpx.HTTPError) -> str:
+    """Say in plain words what a transport error means."""
+    match error:
+        case httpx.ConnectTimeout() | httpx.ConnectError():
+            return f"cannot connect: {str(error) or 'timed out'}"
+        case httpx.TimeoutException():
+            return "the server stopped answering in time"
+        case httpx.DecodingError():
+            return "the body cannot be decompressed"
+        case _:
+            return f"the connection broke: {str(error) or type(error).__name__}"

@@ -1,0 +1,89 @@
+"""The retry policy: named failures only, jittered exponential waits, two caps per request.
+
+A wait is what the server asks for (``retry-after-ms``, then ``Retry-After`` in seconds or as a date), else a random
+part of 0.5 s, 1 s, 2 s … 30 s. Neither more than ``attempts`` requests are made nor more than ``seconds`` spent; a wait
+that the server asks for and that does not fit ends it at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, TypeVar
+
+import tenacity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pipeline.errors import ServerError
+
+T = TypeVar("T")
+
+#: Timeouts, lock conflicts and rate limits; every status from 500 on is retried too (the official SDKs do the same).
+TRANSIENT = frozenset({408, 409, 429})
+SERVER_FAULT = 500
+
+
+class AgainError(Exception):
+    """This attempt failed and another may succeed; ``wait`` is what the server asks for, in seconds."""
+
+    def __init__(self, error: ServerError, wait: float | None = None) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.wait = wait
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How often and how long one request is tried."""
+
+    attempts: int = 8
+    seconds: float = 300.0
+    first_wait: float = 0.5
+    longest_wait: float = 30.0
+
+    def call(self, attempt: Callable[[], T], *, sleep: Callable[[float], None], retried: Callable[[], None]) -> T:
+        """Call ``attempt`` until it does not raise AgainError or a cap is reached; then raises the error it carries."""
+        backoff = tenacity.wait_random_exponential(multiplier=self.first_wait, max=self.longest_wait)
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            failure = state.outcome.exception() if state.outcome else None
+            asked = failure.wait if isinstance(failure, AgainError) else None
+            return backoff(state) if asked is None else asked
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(AgainError),
+            wait=wait,
+            stop=tenacity.stop_after_attempt(self.attempts) | tenacity.stop_before_delay(self.seconds),
+            sleep=sleep,
+            before_sleep=lambda _: retried(),
+            reraise=True,
+        )
+        try:
+            return retrying(attempt)
+        except AgainError as failure:
+            raise failure.error from failure
+
+
+def is_transient(status: int, headers: Mapping[str, str]) -> bool:
+    """Tell whether a status is worth another attempt; ``x-should-retry`` overrides it."""
+    told = headers.get("x-should-retry")
+    if told in {"true", "false"}:
+        return told == "true"
+    return status in TRANSIENT or status >= SERVER_FAULT
+
+
+def asked_wait(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Return the seconds that the server asks to wait, or None where it asks nothing that can be read."""
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers[name]) / unit
+        except (KeyError, ValueError):
+            continue
+        if 0 <= seconds < float("inf"):
+            return seconds
+    try:
+        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - now)
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,85 @@
+"""The data folder: its layout, whether it is ours, and the one run that may write in it."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline import files
+from pipeline.errors import FolderError, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+#: share = "group": the analyst is not the cron user. Passage through the folder, reading of what is published.
+_PASSAGE = 0o710
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """Where everything lies in a data folder."""
+
+    root: Path
+
+    @property
+    def archive(self) -> Path:
+        """Segments, by source; private."""
+        return self.root / "archive"
+
+    @property
+    def parquet(self) -> Path:
+        """The Parquet dataset, by table."""
+        return self.root / "parquet"
+
+    @property
+    def snapshot(self) -> Path:
+        """The published DuckDB file: what notebooks open."""
+        return self.root / "warehouse.duckdb"
+
+    @property
+    def private(self) -> Path:
+        """The writer's own: its DuckDB file, temp files, the lock."""
+        return self.root / ".writer"
+
+    @property
+    def warehouse(self) -> Path:
+        """The writer's DuckDB file."""
+        return self.private / "warehouse.duckdb"
+
+    @property
+    def scratch(self) -> Path:
+        """Temp files on the same file system, emptied by whoever takes the lock."""
+        return self.private / "temp"
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything is there; raises FolderError for what is not a data folder of ours."""
+        try:
+            inside = {path.name for path in self.root.iterdir()}
+        except FileNotFoundError:
+            return False
+        except NotADirectoryError as error:
+            raise FolderError(f"{self.root} is a file, not a folder", hint="name a folder with --data") from error
+        except PermissionError as error:
+            raise RefusedError(f"not allowed to read {self.root}", hint="run as its owner") from error
+        if inside and not inside & {self.archive.name, self.private.name}:
+            raise FolderError(
+                f"{self.root} is not a data folder: it holds other files and no archive",
+                hint="name an empty or new folder with --data",
+            )
+        return bool(inside)
+
+
+@contextlib.contextmanager
+def owned(folder: DataFolder, *, share: bool = False) -> Iterator[None]:
+    """Own the data folder for a run: it is ours, private, locked, and free of temp files of a killed run."""
+    _ = folder.exists
+    with files.explained(folder.root):
+        files.make_folder(folder.root)
+        with files.locked(folder.private / "lock"):
+            if share:
+                folder.root.chmod(_PASSAGE)
+            files.clear_scratch(files.make_folder(folder.scratch))
+            yield

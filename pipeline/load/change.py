@@ -1,0 +1,109 @@
+"""What a load changes, worked out before anything is touched; both destinations act on it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.schema import TABLES, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pipeline.handoff import Batch, Bookmark
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The rows that come, and which older ones go."""
+
+    bookmark: Bookmark
+    """Becomes true with the rows."""
+    rows: Mapping[str, pa.Table]
+    """By table: of each completion the latest version only, sorted by created_date and then by ``order``."""
+    replaces: Mapping[str, pa.Array]
+    """By table: values of its identity column; the source's older rows that have one of them go."""
+    dates: frozenset[dt.date]
+    """Every created_date at which rows come or go."""
+    left: frozenset[dt.date]
+    """Those of them that a completion leaves for another one."""
+
+
+def order(table: Table) -> list[str]:
+    """Name the columns that rows of one date are sorted by; NULL comes last."""
+    columns = ("created", table.identity, "choice_index", "index", "path")
+    return [name for name in columns if name in table.columns.names]
+
+
+def arrange(rows: pa.Table, columns: Iterable[str]) -> pa.Table:
+    """Sort rows, NULL last."""
+    return rows.take(pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in columns]))
+
+
+def without(rows: pa.Table, column: str, values: pa.Array) -> pa.Table:
+    """Leave out the rows that have one of ``values``."""
+    return rows.filter(pc.invert(pc.is_in(rows[column], value_set=values)))
+
+
+def work_out(batches: Sequence[Batch], held: int) -> Change | None:
+    """Say what loading the batches beyond segment ``held`` changes; None is nothing."""
+    batches = [batch for batch in batches if batch.bookmark.segment > held]
+    if not batches:
+        return None
+    latest = _latest(batches)
+    old = [(key, date_of(created)) for batch in batches for key, created in batch.replaced.items()]
+    new = _dates_by_id(latest["completions"], pa.array([key for key, _ in old], pa.string()))
+    dates = {date for rows in latest.values() for date in rows["created_date"].unique().to_pylist()}
+    return Change(
+        bookmark=batches[-1].bookmark,
+        rows={name: arrange(rows, ["created_date", *order(TABLES[name])]) for name, rows in latest.items()},
+        replaces=_replaces(batches),
+        dates=frozenset(dates.union(date for _, date in old)),
+        left=frozenset(date for key, date in old if new.get(key) != date),
+    )
+
+
+def date_of(created: int | None) -> dt.date:
+    """Return created_date of a completion: its UTC date, 1970-01-01 where created is no usable second."""
+    try:
+        return (_EPOCH + dt.timedelta(seconds=created or 0)).date()
+    except OverflowError:
+        return _EPOCH.date()
+
+
+def _latest(batches: Sequence[Batch]) -> dict[str, pa.Table]:
+    """Put tables together, without what a later batch replaces."""
+    kept: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
+    for position, batch in enumerate(batches):
+        later = _replaces(batches[position + 1 :])
+        for name, rows in batch.tables.items():
+            kept[name].append(without(rows, TABLES[name].identity, later[name]))
+    return {name: pa.concat_tables([TABLES[name].columns.empty_table(), *parts]) for name, parts in kept.items()}
+
+
+def _replaces(batches: Sequence[Batch]) -> dict[str, pa.Array]:
+    """Name by table whose older rows the batches replace."""
+    ids = [_completions(batch) for batch in batches]
+    completions = pa.concat_arrays([pa.array([], pa.string()), *ids]).unique()
+    segments = pa.array([batch.bookmark.segment for batch in batches], pa.int64())
+    return {name: segments if table.identity == "segment" else completions for name, table in TABLES.items()}
+
+
+def _completions(batch: Batch) -> pa.Array:
+    """Name every completion of which the batch has a version, even one that left only a reject."""
+    ids = [pa.array(list(batch.replaced), pa.string())]
+    for name, rows in batch.tables.items():
+        if TABLES[name].identity != "segment":
+            ids.append(rows[TABLES[name].identity].unique())
+    return pa.concat_arrays(ids).unique()
+
+
+def _dates_by_id(completions: pa.Table, ids: pa.Array) -> dict[str, dt.date]:
+    rows = completions.filter(pc.is_in(completions["id"], value_set=ids))
+    return dict(zip(rows["id"].to_pylist(), rows["created_date"].to_pylist(), strict=True))

@@ -1,0 +1,236 @@
+"""The one door of DuckDB, and the destination behind it: the writer's private file.
+
+Rows and bookmark are stored in one transaction. Nobody but the run opens this file: readers get the snapshot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+
+from pipeline.errors import PipelineError, TryAgainError, UsageError
+from pipeline.failpoints import reach
+from pipeline.files import FILE_MODE, make_folder
+from pipeline.load.change import work_out
+from pipeline.load.meanings import DamagedError, meaning
+from pipeline.load.tables import layout_comment, quoted, table_statements, view_statements
+from pipeline.schema import TABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from duckdb import DuckDBPyConnection
+
+    from pipeline.handoff import Batch
+    from pipeline.load.change import Change
+    from pipeline.schema import Table
+
+_Setting = str | bool | int | float | list[str]
+#: DuckDB 1.4, 1.5 and 2 open such files; each of them would otherwise choose its own newest.
+STORAGE_VERSION = "v1.4.0"
+_READER: dict[str, _Setting] = {"autoinstall_known_extensions": "false"}
+#: The limit bounds DuckDB's buffers; more threads would only hold more row groups at a time.
+_WRITER: dict[str, _Setting] = {
+    **_READER,
+    "storage_compatibility_version": STORAGE_VERSION,
+    "memory_limit": "512MB",
+    "threads": "2",
+}
+#: Errors of the machine rather than of our SQL; DuckDB 2 also raises the bare base class for a damaged file.
+_OF_THE_MACHINE = (
+    duckdb.IOException,
+    duckdb.FatalException,
+    duckdb.InternalException,
+    duckdb.OutOfMemoryException,
+    duckdb.TransactionException,
+)
+
+
+class DuckDBDestination:
+    """The writer's DuckDB file; of another layout or damaged, it is made anew and catches up from the archive."""
+
+    name = "duckdb"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = _open(path)
+
+    def bookmarks(self) -> Mapping[str, int]:
+        """Return the last segment held by source."""
+        with self._door():
+            return dict(self._connection.execute("SELECT source, segment FROM bookmarks").fetchall())
+
+    def load(self, batches: Sequence[Batch]) -> None:
+        """Store batches of one source and the bookmark in one transaction."""
+        held = self.bookmarks().get(batches[0].bookmark.source, 0) if batches else 0
+        if change := work_out(batches, held):
+            with self._door(), _transaction(self._connection):
+                _store(self._connection, change)
+            reach("duckdb.committed")
+
+    def close(self) -> None:
+        """Write everything into the file itself and let go of it."""
+        with explained(self._path):
+            self._connection.close()
+
+    @contextlib.contextmanager
+    def _door(self) -> Iterator[None]:
+        """Explain errors; a file found damaged goes, so that the next run finds none and rebuilds it."""
+        try:
+            with explained(self._path):
+                yield
+        except DamagedError:
+            self._connection.close()
+            _discard(self._path)
+            raise
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Translate what DuckDB says about ``path`` into an error that says what to do; a bug stays what it is."""
+    try:
+        yield
+    except duckdb.Error as error:
+        ours = _translate(error, path)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def _translate(error: duckdb.Error, path: Path) -> PipelineError | None:
+    if not isinstance(error, _OF_THE_MACHINE) and type(error) is not duckdb.Error:
+        return None
+    again = TryAgainError(f"DuckDB gave up on {path}: {error}", hint="run again; what was committed is intact")
+    return meaning(str(error), path) or again
+
+
+@contextlib.contextmanager
+def told_to_the_user() -> Iterator[None]:
+    """Hand on what DuckDB says about the user's own SQL."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise UsageError(str(error)) from error
+
+
+def read_only(path: Path) -> DuckDBPyConnection:
+    """Open a file as it is now, although this process may still hold the one that it replaced.
+
+    A second ``duckdb.connect(path)`` in a process would get the instance of the first one, and with it the old rows.
+    """
+    connection = duckdb.connect(":memory:", config=_READER)
+    try:
+        with explained(path):
+            connection.execute(f"ATTACH {quoted(str(path))} AS warehouse (READ_ONLY)")
+            connection.execute("USE warehouse")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def shown(path: Path) -> object | None:
+    """Tell what a reader of the file sees: its layout, bookmarks and views; None where it cannot be read."""
+    try:
+        with contextlib.closing(read_only(path)) as connection, explained(path):
+            return connection.execute(f"SELECT {_LAYOUT}, {_BOOKMARKS}, {_VIEWS}").fetchall()
+    except (PipelineError, duckdb.CatalogException):
+        return None
+
+
+_LAYOUT = "(SELECT comment FROM duckdb_tables() WHERE table_name = 'bookmarks' AND database_name = current_database())"
+_BOOKMARKS = "(SELECT list((source, segment) ORDER BY source) FROM bookmarks)"
+_VIEWS = "(SELECT list(sql ORDER BY sql) FROM duckdb_views() WHERE database_name = current_database() AND NOT internal)"
+
+
+def _open(path: Path) -> DuckDBPyConnection:
+    """Open the writer's file with today's views; make it anew where it is missing, damaged or of another layout."""
+    make_folder(path.parent)
+    with contextlib.suppress(DamagedError), explained(path):
+        if path.exists() and _is_of_todays_layout(path):
+            return _prepared(path, view_statements())
+    _discard(path)
+    with explained(path):
+        return _prepared(path, chain(table_statements(), view_statements()))
+
+
+def _is_of_todays_layout(path: Path) -> bool:
+    with contextlib.closing(duckdb.connect(path, config=_WRITER)) as connection:
+        return connection.execute(f"SELECT {_LAYOUT}").fetchall() == [(layout_comment(),)]
+
+
+def _prepared(path: Path, statements: Iterable[str]) -> DuckDBPyConnection:
+    """Open the file and run statements, all or none."""
+    with contextlib.ExitStack() as undo:
+        connection = undo.enter_context(contextlib.closing(duckdb.connect(path, config=_WRITER)))
+        path.chmod(FILE_MODE)
+        with _transaction(connection):
+            for statement in statements:
+                connection.execute(statement)
+        undo.pop_all()
+    return connection
+
+
+def _discard(path: Path) -> None:
+    """Remove what can be rebuilt from the archive."""
+    for file in (path, path.with_name(f"{path.name}.wal")):
+        file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _transaction(connection: DuckDBPyConnection) -> Iterator[None]:
+    """Commit what the block does, or nothing of it."""
+    connection.begin()
+    try:
+        yield
+    except BaseException:
+        # After a fatal error even this fails; then the file holds what was committed before, and needs no rollback.
+        with contextlib.suppress(duckdb.Error):
+            connection.rollback()
+        raise
+    connection.commit()
+
+
+def _store(connection: DuckDBPyConnection, change: Change) -> None:
+    """Delete, insert and move the bookmark; the caller holds the transaction."""
+    source, segment = change.bookmark.source, change.bookmark.segment
+    for name, values in change.replaces.items():
+        _delete(connection, TABLES[name], source, change.dates, pa.table({"value": values}))
+    reach("duckdb.deleted")
+    for name, rows in change.rows.items():
+        _execute(connection, f"INSERT INTO {name} BY NAME SELECT * FROM incoming", [], rows)
+    reach("duckdb.inserted")
+    connection.execute("DELETE FROM bookmarks WHERE source = ?", [source])
+    connection.execute("INSERT INTO bookmarks VALUES (?, ?)", [source, segment])
+
+
+def _delete(
+    connection: DuckDBPyConnection, table: Table, source: str, dates: Iterable[dt.date], values: pa.Table
+) -> None:
+    """Delete older rows; the literal dates let DuckDB skip every row group of another time."""
+    for first, last in _spans(dates):
+        where = f"source = ? AND created_date BETWEEN DATE '{first}' AND DATE '{last}'"
+        sql = f"DELETE FROM {table.name} WHERE {where} AND {table.identity} IN (SELECT value FROM incoming)"
+        _execute(connection, sql, [source], values)
+
+
+def _spans(dates: Iterable[dt.date]) -> Iterator[tuple[dt.date, dt.date]]:
+    """Join days that follow each other: a catch-up over a year is one span."""
+    day = dt.timedelta(days=1)
+    known = set(dates)
+    firsts = sorted(date for date in known if date == dt.date.min or date - day not in known)
+    lasts = sorted(date for date in known if date == dt.date.max or date + day not in known)
+    return zip(firsts, lasts, strict=True)
+
+
+def _execute(connection: DuckDBPyConnection, sql: str, parameters: list[str], incoming: pa.Table) -> None:
+    """Run a statement that reads ``incoming``; the name is part of the transaction, so a rollback takes it away."""
+    connection.register("incoming", incoming)
+    connection.execute(sql, parameters)
+    connection.unregister("incoming")

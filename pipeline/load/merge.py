@@ -1,0 +1,98 @@
+"""One date's file made anew: old rows streamed past, replaced ones left out, new ones put in their places.
+
+Nothing here holds more than one row group of the old file, whatever its size.
+"""
+
+from __future__ import annotations
+
+import bisect
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.load.change import arrange, order, without
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from pipeline.schema import Table
+
+#: Arrow bytes of a row group: it bounds the memory of a merge; far smaller ones compress and scan worse.
+ROW_GROUP_BYTES = 32 << 20
+
+
+def pieces(path: Path) -> Iterator[pa.Table]:
+    """Read a data file row group by row group; a missing one has none."""
+    if not path.exists():
+        return
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group)
+
+
+def holds(path: Path, column: str, values: pa.Array) -> bool:
+    """Say whether a row of the file has one of ``values``."""
+    if not path.exists():
+        return False
+    with pq.ParquetFile(path) as file:
+        rows = file.read(columns=[column])
+    return bool(without(rows, column, values).num_rows < rows.num_rows)
+
+
+def merge(old: Iterable[pa.Table], new: pa.Table, table: Table, replaces: pa.Array) -> Iterator[pa.Table]:
+    """Merge sorted pieces with sorted new rows, leaving out old rows whose identity is in ``replaces``."""
+    columns = order(table)
+    for piece in old:
+        kept = without(piece, table.identity, replaces)
+        if not kept.num_rows:
+            continue
+        before = _rows_before(new, kept.slice(kept.num_rows - 1), columns)
+        yield arrange(pa.concat_tables([kept, new.slice(0, before)]), columns) if before else kept
+        new = new.slice(before)
+    if new.num_rows:
+        yield new
+
+
+def row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Regroup rows, in their order, by bytes."""
+    waiting: list[pa.Table] = []
+    size = 0
+    for part in (part for table in tables for part in _split(table)):
+        waiting.append(part)
+        size += part.nbytes
+        if size >= ROW_GROUP_BYTES:
+            yield pa.concat_tables(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def write(first: pa.Table, others: Iterable[pa.Table], path: Path) -> None:
+    """Write a data file, one row group for each table."""
+    with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
+        for group in chain([first], others):
+            writer.write_table(group, row_group_size=group.num_rows)
+
+
+def _split(table: pa.Table) -> Iterator[pa.Table]:
+    """Halve a table until each part fits a row group; a single row always does."""
+    if table.nbytes <= ROW_GROUP_BYTES or table.num_rows <= 1:
+        yield table
+        return
+    half = table.num_rows // 2
+    yield from _split(table.slice(0, half))
+    yield from _split(table.slice(half))
+
+
+def _rows_before(new: pa.Table, row: pa.Table, columns: list[str]) -> int:
+    """Count the new rows that stand before ``row``."""
+    return bisect.bisect_left(range(new.num_rows), _place(row, 0, columns), key=lambda at: _place(new, at, columns))
+
+
+def _place(rows: pa.Table, at: int, columns: list[str]) -> list[tuple[bool, object]]:
+    """Make a row's place comparable; NULL stands last."""
+    values = [rows[name][at].as_py() for name in columns]
+    return [(value is None, value) for value in values]

@@ -1,0 +1,146 @@
+"""The Parquet dataset: one file per table, source and date, so that a plain glob always sees a completion at most once.
+
+A load rewrites the files of the dates it touches, each whole, by rename. A completion that moves to another date is
+taken out of the old one before it is put into the new one. The manifest comes last: a load that was killed leaves the
+bookmark of before, and is loaded again onto files that hold some of it already.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import msgspec
+
+from pipeline import files
+from pipeline.failpoints import reach
+from pipeline.load import manifest
+from pipeline.load.change import work_out
+from pipeline.load.merge import holds, merge, pieces, row_groups, write
+from pipeline.schema import TABLES
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from pipeline.handoff import Batch
+    from pipeline.load.change import Change
+    from pipeline.schema import Table
+
+
+class ParquetDestination:
+    """A hive-partitioned dataset under ``root`` that can be read at any moment."""
+
+    name = "parquet"
+
+    def __init__(
+        self, root: Path, scratch: Path, *, folder_mode: int = files.FOLDER_MODE, file_mode: int = files.FILE_MODE
+    ) -> None:
+        self._root = root
+        self._scratch = scratch
+        self._folder_mode = folder_mode
+        self._file_mode = file_mode
+        self._manifest = manifest.read(root)
+
+    def bookmarks(self) -> Mapping[str, int]:
+        """Return the last segment held by source."""
+        return dict(self._manifest.bookmarks)
+
+    def load(self, batches: Sequence[Batch]) -> None:
+        """Merge batches of one source into the files of their dates, then move the bookmark."""
+        held = self._manifest.bookmarks.get(batches[0].bookmark.source, 0) if batches else 0
+        if change := work_out(batches, held):
+            with files.explained(self._root):
+                self._prepare()
+                self._load(change)
+
+    def close(self) -> None:
+        """Return at once: no file stays open between loads."""
+
+    def _load(self, change: Change) -> None:
+        source, segment = change.bookmark.source, change.bookmark.segment
+        unfinished = {folder for folder in self._manifest.unfinished if folder.startswith(_folder(source, ""))}
+        left = {_folder(source, date) for date in change.left} | unfinished
+        touched = {_folder(source, date) for date in change.dates} | unfinished
+        if not touched <= unfinished:
+            self._tell(unfinished=self._manifest.unfinished | touched)
+        told = dict(self._manifest.files)
+        for name, folder, new in _steps(change, left, touched):
+            path = f"{name}/{folder}/{manifest.DATA}"
+            told.pop(path, None)
+            if self._rewrite(self._root / path, TABLES[name], new, change.replaces[name]):
+                told[path] = manifest.describe(self._root / path)
+            reach("parquet.merged")
+        reach("parquet.manifest")
+        self._tell(
+            bookmarks={**self._manifest.bookmarks, source: segment},
+            unfinished=self._manifest.unfinished - touched,
+            files=told,
+        )
+
+    def _rewrite(self, path: Path, table: Table, new: pa.Table, replaces: pa.Array) -> bool:
+        """Make one file right; say whether it still is there."""
+        if not new.num_rows and not holds(path, table.identity, replaces):
+            return path.exists()
+        groups = row_groups(merge(pieces(path), new, table, replaces))
+        if (first := next(groups, None)) is None:
+            path.unlink()
+            files.sync_folder(path.parent)
+            return False
+        self._make_folder(path.parent)
+        with files.replacing(path, scratch=self._scratch, mode=self._file_mode) as temp:
+            write(first, groups, temp)
+        return True
+
+    def _tell(self, **changed: object) -> None:
+        """Replace the manifest; what is remembered of it is what was written."""
+        told = msgspec.structs.replace(self._manifest, **changed)
+        manifest.write(told, self._root, scratch=self._scratch, mode=self._file_mode)
+        self._manifest = told
+
+    def _prepare(self) -> None:
+        """Make the root, with today's modes; where nothing is held, nothing that lies there is kept."""
+        self._make_folder(self._root)
+        if self._root.stat().st_mode & 0o777 != self._folder_mode:
+            self._change_modes()
+        if not self._manifest.bookmarks and not self._manifest.unfinished:
+            for path in manifest.data_files(self._root):
+                path.unlink()
+
+    def _change_modes(self) -> None:
+        """Give all that was written under another ``share`` setting today's modes; the root last, so it is redone."""
+        for path in self._root.rglob("*"):
+            path.chmod(self._folder_mode if path.is_dir() else self._file_mode)
+        self._root.chmod(self._folder_mode)
+
+    def _make_folder(self, path: Path) -> None:
+        """Make a folder of the dataset, and those above it, with the dataset's mode."""
+        if not path.is_dir():
+            if path != self._root:
+                self._make_folder(path.parent)
+            files.make_folder(path).chmod(self._folder_mode)
+
+
+def _steps(change: Change, left: set[str], touched: set[str]) -> Iterator[tuple[str, str, pa.Table]]:
+    """Say which file gets which new rows: in each table first what leaves a folder, then what comes to one."""
+    for name, rows in change.rows.items():
+        coming = dict(_by_folder(rows, change.bookmark.source))
+        nothing = rows.slice(0, 0).drop_columns(["source", "created_date"])
+        yield from ((name, folder, nothing) for folder in sorted(left))
+        yield from ((name, folder, coming.get(folder, nothing)) for folder in sorted(touched))
+
+
+def _by_folder(rows: pa.Table, source: str) -> Iterator[tuple[str, pa.Table]]:
+    """Cut rows that are sorted by date into one table per folder; the folder's name tells source and date."""
+    start = 0
+    for count in rows["created_date"].value_counts():
+        date, number = count["values"].as_py(), count["counts"].as_py()
+        yield _folder(source, date), rows.slice(start, number).drop_columns(["source", "created_date"])
+        start += number
+
+
+def _folder(source: str, date: dt.date | str) -> str:
+    return f"source={quote(source, safe='')}/created_date={date}"

@@ -1,0 +1,48 @@
+"""How the snapshot is read: from notebooks, and by SQL that may touch nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import FolderError
+from pipeline.load.duckdb import read_only, told_to_the_user
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from duckdb import DuckDBPyConnection
+
+#: Rows in memory at a time.
+_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a query returns."""
+
+    columns: tuple[str, ...]
+    rows: Iterator[tuple[Any, ...]]
+    """Read as they are asked for."""
+
+
+def connect(snapshot: Path) -> DuckDBPyConnection:
+    """Open the snapshot as it is now, read-only; the next one is seen by connecting again, also in one process."""
+    if not snapshot.exists():
+        raise FolderError(f"nothing was published at {snapshot} yet", hint="run `pipeline run` first")
+    return read_only(snapshot)
+
+
+@contextlib.contextmanager
+def query(snapshot: Path, sql: str) -> Iterator[Answer]:
+    """Answer SQL on the snapshot that can neither read nor write any other file; UsageError says what is wrong."""
+    with contextlib.closing(connect(snapshot)) as connection, told_to_the_user():
+        for setting in ("enable_external_access = false", "python_enable_replacements = false"):
+            connection.execute(f"SET {setting}")
+        connection.execute("SET lock_configuration = true")
+        connection.execute(sql)
+        columns = tuple(column[0] for column in connection.description or ())
+        yield Answer(columns, chain.from_iterable(iter(lambda: connection.fetchmany(_ROWS), [])))

@@ -1,0 +1,57 @@
+"""The statements that make the warehouse: tables from the Arrow schemas with their sentences, and views."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pipeline.load.views import VIEWS
+from pipeline.schema import INTEGER, MAP, NUMBER, TABLES, TEXT, TIMESTAMP, describe, digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: A column of another type needs a line here: a KeyError says which.
+KINDS = {
+    TEXT: "VARCHAR",
+    INTEGER: "BIGINT",
+    NUMBER: "DOUBLE",
+    TIMESTAMP: "TIMESTAMPTZ",
+    MAP: "MAP(VARCHAR, VARCHAR)",
+    pa.bool_(): "BOOLEAN",
+    pa.date32(): "DATE",
+    pa.list_(INTEGER): "BIGINT[]",
+}
+
+
+def table_statements() -> Iterator[str]:
+    """Make every table; without a primary key, whose index each night would rewrite."""
+    for table in TABLES.values():
+        yield f"CREATE TABLE {table.name} ({', '.join(_column(field) for field in table.columns)})"
+        yield f"COMMENT ON TABLE {table.name} IS {quoted(table.description)}"
+        for field in table.columns:
+            yield f'COMMENT ON COLUMN {table.name}."{field.name}" IS {quoted(describe(field))}'
+    yield "CREATE TABLE bookmarks (source VARCHAR NOT NULL, segment BIGINT NOT NULL)"
+    yield f"COMMENT ON TABLE bookmarks IS {quoted(layout_comment())}"
+
+
+def view_statements() -> Iterator[str]:
+    """Make every view, in place of the one that an older version of this program made."""
+    for name, (description, query) in VIEWS.items():
+        yield f"CREATE OR REPLACE VIEW {name} AS {query}"
+        yield f"COMMENT ON VIEW {name} IS {quoted(description)}"
+
+
+def layout_comment() -> str:
+    """Say in the file itself of which layout its tables are: one of another layout is made anew."""
+    return f"The last archive segment held, by source. Layout {digest()}."
+
+
+def quoted(text: str) -> str:
+    """Write text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _column(field: pa.Field) -> str:
+    return f'"{field.name}" {KINDS[field.type]}{"" if field.nullable else " NOT NULL"}'

@@ -1,0 +1,198 @@
+"""The nightly loop, and the first file to read: export every source, let destinations catch up, publish.
+
+    each source        walks its list into the archive          export.py
+    each destination   loads the segments it does not hold      catchup.py
+    at last            the snapshot is published
+
+A failing source or destination does not stop the others; the result tells of each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pipeline import assemble
+from pipeline.archive import segments
+from pipeline.archive.segments import Archive
+from pipeline.catchup import CatchUp, Lane
+from pipeline.errors import ConfigError, IncompleteError, PipelineError, worst
+from pipeline.export import Export, Order
+from pipeline.extract.walk import Request
+from pipeline.failpoints import reach
+from pipeline.folder import DataFolder, owned
+from pipeline.result import DestinationResult, Finding, RunResult, SourceResult, refused
+from pipeline.stopping import Stop, StoppedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.config import Config, Source
+    from pipeline.handoff import Account
+    from pipeline.result import Progress
+
+
+def export(config: Config, *, stop: Stop | None = None, observe: Callable[[Progress], None] | None = None) -> RunResult:
+    """Export what is new in every source, load it and publish the snapshot.
+
+    Raises FolderInUseError, FolderError, RefusedError or DiskFullError where the data folder cannot be used at all.
+    """
+    return _Night(config, stop or Stop(), observe or _look_away).run()
+
+
+def _look_away(_: Progress) -> None:
+    """Observe nothing."""
+
+
+class _Night:
+    """One run over all sources and destinations."""
+
+    def __init__(self, config: Config, stop: Stop, observe: Callable[[Progress], None]) -> None:
+        self._config = config
+        self._stop = stop
+        self._observe = observe
+        self._folder = DataFolder(config.data)
+        self._run_id = uuid.uuid4().hex
+        self._started = datetime.now(UTC)
+        self._accounts: dict[str, Account] = {}
+        self._bugs: list[Exception] = []
+        self._destinations: list[DestinationResult] = []
+        self._published = False
+        self._findings: list[Finding] = []
+
+    def run(self) -> RunResult:
+        """Do everything there is to do; a bug in one part is raised after the other parts are done."""
+        if not self._folder.exists and (closed := self._knock()):
+            return self._result(closed)
+        with owned(self._folder, share=self._config.share == "group"):
+            sources = self._export_and_load()
+            if not any(done.error for done in self._destinations if done.destination == "duckdb"):
+                self._publish()
+        if self._bugs:
+            raise self._bugs[0]
+        return self._result(sources)
+
+    def _knock(self) -> list[SourceResult]:
+        """Ask every source for one row before a data folder is made; what refuses, if none would let us in."""
+        told = [self._knock_at(source) for source in self._config.sources]
+        return [] if None in told else [result for result in told if result]
+
+    def _knock_at(self, source: Source) -> SourceResult | None:
+        try:
+            with assemble.client(source, None, self._stop) as client:
+                client.list(Request(None, 1))
+        except PipelineError as error:
+            return refused(source.name, error)
+        return None
+
+    def _export_and_load(self) -> list[SourceResult]:
+        archives = self._archives()
+        before = {source: archive.last for source, archive in archives.items()}
+        self._accounts = {source: archive.account for source, archive in archives.items()}
+        results = [self._export(source, archives[source.name]) for source in self._config.sources]
+        reach("run.extracted")
+        rejected = self._load(list(archives.values()), before)
+        reach("run.loaded")
+        return [_judge(result, rejected[result.source]) for result in results]
+
+    def _archives(self) -> dict[str, Archive]:
+        """Open the archive of every source configured, and of those that were once."""
+        names = {source.name for source in self._config.sources} | set(segments.sources(self._folder.archive))
+        return {name: Archive(self._folder.archive, name, scratch=self._folder.scratch) for name in sorted(names)}
+
+    # -- export ---------------------------------------------------------------------------------------------------
+
+    def _export(self, source: Source, archive: Archive) -> SourceResult:
+        order = Order(self._run_id, source.fingerprint, source.limit, int(source.overlap))
+        try:
+            self._stop.check()
+            with assemble.client(source, archive.account, self._stop) as client:
+                return Export(
+                    order, archive, client, claim=lambda account: self._claim(source, account), observe=self._observe
+                ).run()
+        except PipelineError as error:
+            return refused(source.name, error)
+        except StoppedError:
+            return SourceResult(source.name, 0, False, None, why_not="the run was asked to stop before this source")
+        except Exception as error:  # noqa: BLE001 - raised again when the other sources are done
+            self._bugs.append(error)
+            return SourceResult(source.name, 1, False, None, why_not=f"a bug: {type(error).__name__}")
+
+    def _claim(self, source: Source, account: Account) -> None:
+        """Refuse a second source on the same server, organization and project: its rows would count twice (walk 9)."""
+        for other in self._config.sources:
+            same_place = other.name != source.name and other.base_url == source.base_url
+            if same_place and account.project is not None and self._accounts[other.name] == account:
+                raise ConfigError(
+                    f"source {source.name}: its key answers for the organization and project of source {other.name}: "
+                    "their completions would count twice",
+                    hint="remove one of the two sources, or give it the key of another project",
+                )
+        self._accounts[source.name] = account
+
+    # -- load and publish -----------------------------------------------------------------------------------------
+
+    def _load(self, archives: list[Archive], before: dict[str, int]) -> dict[str, int]:
+        """Let every destination catch up; returns how many completions of this run were rejected, by source."""
+        with contextlib.ExitStack() as opened:
+            catch_up = CatchUp(self._lanes(opened), self._stop)
+            with contextlib.suppress(StoppedError):
+                for archive in archives:
+                    self._stop.check()
+                    catch_up.load(archive)
+            self._destinations += [lane.result() for lane in catch_up.lanes]
+        return {source: catch_up.rejected_since(source, segment) for source, segment in before.items()}
+
+    def _lanes(self, opened: contextlib.ExitStack) -> list[Lane]:
+        lanes = []
+        for name in assemble.destination_names(self._config):
+            try:
+                lanes.append(Lane(opened.enter_context(assemble.destination(name, self._config, self._folder))))
+            except PipelineError as error:
+                self._destinations.append(
+                    DestinationResult(name, error.exit_code, error=error.message, hint=error.hint or None)
+                )
+        return lanes
+
+    def _publish(self) -> None:
+        """Publish what the writer holds; a failure leaves the former snapshot and fails the destination."""
+        if not self._config.duckdb:
+            return
+        try:
+            done = assemble.publish(self._folder)
+        except PipelineError as error:
+            self._destinations.append(
+                DestinationResult("snapshot", error.exit_code, error=error.message, hint=error.hint or None)
+            )
+            return
+        self._published = done.published
+        if done.leftover is not None:
+            self._findings.append(
+                Finding("foreign-wal", f"somebody opened the snapshot to write; what they wrote is in {done.leftover}")
+            )
+
+    def _result(self, sources: list[SourceResult]) -> RunResult:
+        return RunResult(
+            run_id=self._run_id,
+            started=self._started,
+            ended=datetime.now(UTC),
+            sources=tuple(sources),
+            destinations=tuple(self._destinations),
+            published=self._published,
+            findings=tuple(self._findings),
+            stopped=self._stop.asked,
+        )
+
+
+def _judge(result: SourceResult, rejected: int) -> SourceResult:
+    """Add what the transform rejected: the rows are kept, and the run is incomplete."""
+    if not rejected:
+        return result
+    finding = Finding(
+        "rejected", f"{rejected} completions hold values that fit no column: see the table rejects; nothing is lost"
+    )
+    code = worst((result.exit_code, IncompleteError.exit_code))
+    return replace(result, rejected=rejected, exit_code=code, findings=(*result.findings, finding))

@@ -1,0 +1,107 @@
+"""What a run did and found, for people, schedulers and programs: plain, picklable values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.errors import worst
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pipeline.errors import PipelineError
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A fact worth the operator's eye."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where the walk of one source is, after a page."""
+
+    source: str
+    pages: int
+    kept: int
+    """Completions kept so far: new and changed."""
+    bytes: int
+    began: int | None
+    """Unix second at which the walk began; None at the beginning of the list."""
+    reached: int | None
+    """``created`` of the page's last completion."""
+    server_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceResult:
+    """What the run did with one source."""
+
+    source: str
+    exit_code: int
+    complete: bool
+    """Whether nothing up to ``data_through`` is in doubt, and the walk came to its end."""
+    data_through: datetime | None
+    """Every completion created up to here that was visible has been read."""
+    why_not: str | None = None
+    hint: str | None = None
+    new: int = 0
+    changed: int = 0
+    skipped: int = 0
+    rejected: int = 0
+    """Completions received in this run with a value that could not be flattened."""
+    largest_lateness: int | None = None
+    pages: int = 0
+    retries: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationResult:
+    """How far one destination is."""
+
+    destination: str
+    exit_code: int
+    segments: int = 0
+    """Segments loaded in this run, of all sources."""
+    completions: int = 0
+    """Completions in them."""
+    error: str | None = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run did."""
+
+    run_id: str
+    started: datetime
+    ended: datetime
+    sources: tuple[SourceResult, ...]
+    destinations: tuple[DestinationResult, ...] = ()
+    published: bool = False
+    """Whether a new snapshot was published."""
+    findings: tuple[Finding, ...] = ()
+    stopped: bool = False
+    """Whether the run was asked to stop before it was done."""
+
+    @property
+    def exit_code(self) -> int:
+        """The code that speaks for the whole run (design §8)."""
+        codes = [source.exit_code for source in self.sources]
+        return worst([*codes, *(destination.exit_code for destination in self.destinations)])
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the result as JSON-ready values; times in ISO 8601."""
+        return {**asdict(self), "exit_code": self.exit_code}
+
+
+def refused(source: str, error: PipelineError) -> SourceResult:
+    """Tell of a source that could not be asked at all; nothing was written for it."""
+    return SourceResult(source, error.exit_code, False, None, why_not=error.message, hint=error.hint or None)

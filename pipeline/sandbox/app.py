@@ -1,0 +1,215 @@
+"""The sandbox as an ASGI app: requests are numbered and logged, faults act, then the honest API answers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+from pipeline.sandbox.answer import Answer, of_error, of_status
+from pipeline.sandbox.faults import ANCHORS, CHANGES, LISTINGS, QUERIES, STATUSES, WIRES, Fault, of_kind
+from pipeline.sandbox.listing import ApiError, Listing, Query
+from pipeline.sandbox.routes import COMPLETIONS, routes
+from pipeline.sandbox.wire import deliver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from starlette.requests import Request
+
+    from pipeline.sandbox.store import Store
+    from pipeline.sandbox.wire import Event, Receive, Send
+
+#: A key that is known but may not list, whatever key the sandbox was given.
+NO_PERMISSION_KEY = "sk-no-permission"
+
+
+@dataclass(slots=True)
+class Received:
+    """One request as it arrived; the authorization header is not kept."""
+
+    number: int
+    """Position among all requests, from 1."""
+    list_number: int | None
+    """Position among list requests, from 1: what faults count; None for any other request."""
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    faults: tuple[Fault, ...] = ()
+    status: int | None = None
+    """None until it is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom the answers say they are for."""
+
+    organization: str = "org-sandbox"
+    project: str = "proj_sandbox"
+
+
+@dataclass(slots=True)
+class Log:
+    """What was asked, in order of arrival; kept in memory, for tests."""
+
+    requests: list[Received] = field(default_factory=list)
+    most_in_flight: int = 0
+    _lists: int = 0
+    _in_flight: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def arrived(self, scope: Event) -> Received:
+        """Give a request its numbers."""
+        is_list = scope["method"] == "GET" and scope["path"] == COMPLETIONS
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers.pop("authorization", None)
+        with self._lock:
+            self._lists += is_list
+            self._in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self._in_flight)
+            received = Received(
+                number=len(self.requests) + 1,
+                list_number=self._lists if is_list else None,
+                method=scope["method"],
+                path=scope["path"],
+                query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
+                headers=headers,
+            )
+            self.requests.append(received)
+        return received
+
+    def left(self) -> None:
+        """Note that a request was answered, or given up."""
+        with self._lock:
+            self._in_flight -= 1
+
+
+class App:
+    """Answers as the recorded service does, except where a fault acts."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        faults: Sequence[Fault] = (),
+        key: str | None = None,
+        identity: Identity | None = None,
+        on_request: Callable[[Received], None] | None = None,
+    ) -> None:
+        self.store = store
+        self.faults = tuple(faults)
+        self.log = Log()
+        self._key = key
+        self._identity = identity or Identity()
+        self._on_request = on_request
+        self._routes = routes(store, self._ask)
+        self._page_before = Listing()
+
+    async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        began = time.monotonic()
+        received = self.log.arrived(scope)
+        try:
+            answer = await self._answer(received, scope, receive)
+            headers = {**answer.headers, **self._headers(received, time.monotonic() - began)}
+            await self._deliver(Answer(answer.status, answer.body, headers), received, scope, receive, send)
+        finally:
+            self.log.left()
+
+    async def _answer(self, received: Received, scope: Event, receive: Receive) -> Answer:
+        """Let the faults change the store or refuse; else ask the API."""
+        number = received.list_number
+        received.faults = tuple(fault for fault in self.faults if number and fault.acts_on(number, self.store.seed))
+        if self._on_request is not None:
+            self._on_request(received)
+        for fault in of_kind(received.faults, CHANGES):
+            self._change(fault, received)
+        for fault in of_kind(received.faults, STATUSES):
+            return of_status(fault, self.store.clock())
+        refusal = self._refusal(scope)
+        return of_error(refusal) if refusal else await self._from_routes(received, scope, receive)
+
+    def _change(self, fault: Fault, received: Received) -> None:
+        """Delete or edit a row just before it is asked for; a row that is gone already stays gone."""
+        after = received.query.get("after")
+        target = (after if fault.value == "after" else fault.value) or self.store.sample()
+        if target not in self.store.visible_ids():
+            return
+        if fault.kind == "delete":
+            self.store.delete(target)
+        else:
+            self.store.edit(target, {"edited": f"before list request {received.list_number}"})
+
+    def _refusal(self, scope: Event) -> ApiError | None:
+        """Say why the key is not enough; None where it is."""
+        given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1").removeprefix("Bearer ")
+        if given == NO_PERMISSION_KEY:
+            message = "You have insufficient permissions for this operation. Missing scopes: model.read."
+            return ApiError(403, message, code="missing_scope")
+        if self._key is None or given == self._key:
+            return None
+        if not given:
+            return ApiError(401, "You didn't provide an API key.")
+        return ApiError(401, "Incorrect API key provided.", code="invalid_api_key")
+
+    async def _from_routes(self, received: Received, scope: Event, receive: Receive) -> Answer:
+        """Run the API and keep what it sends."""
+        sent: list[Event] = []
+
+        async def keep(event: Event) -> None:
+            sent.append(event)
+
+        state = {**scope["state"], "received": received, "request_id": self._request_id(received)}
+        await self._routes({**scope, "state": state}, receive, keep)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in sent[0]["headers"]}
+        return Answer(sent[0]["status"], b"".join(event.get("body", b"") for event in sent[1:]), headers)
+
+    def _ask(self, request: Request, query: Query) -> Listing:
+        """Answer a list request from the store, as the faults have it."""
+        faults = request.state.received.faults
+        if of_kind(faults, ["stuck"]):
+            return self._page_before
+        for fault in of_kind(faults, QUERIES):
+            query = QUERIES[fault.kind](query)
+        self._page_before = listing = self._from_store(query, faults)
+        for fault in of_kind(faults, LISTINGS):
+            listing = LISTINGS[fault.kind](listing)
+        return listing
+
+    def _from_store(self, query: Query, faults: Sequence[Fault]) -> Listing:
+        """Ask the store, unless a fault says that the anchor vanished."""
+        vanished = of_kind(faults, ANCHORS)
+        if vanished and query.after is not None:
+            return self.store.without_anchor(query, ANCHORS[vanished[0].kind])
+        return self.store.list(query)
+
+    async def _deliver(self, answer: Answer, received: Received, scope: Event, receive: Receive, send: Send) -> None:
+        """Send the answer, broken as the first fault of the wire says."""
+        received.status = answer.status
+        kind = next((fault.kind for fault in of_kind(received.faults, WIRES)), "")
+        if kind in {"html", "truncated-json", "truncated-gzip"}:
+            answer = answer.spoiled(kind)
+        if "content-encoding" not in answer.headers:
+            answer = answer.zipped_for(received.headers.get("accept-encoding", ""))
+        await deliver(answer, kind, scope["state"]["transport"], receive, send)
+
+    def _headers(self, received: Received, seconds: float) -> dict[str, str]:
+        """Return the headers that every recorded answer has; the date is the store's."""
+        other = "-other" if of_kind(received.faults, ["other-project"]) else ""
+        return {
+            "date": formatdate(self.store.clock(), usegmt=True),
+            "openai-organization": self._identity.organization,
+            "openai-processing-ms": str(max(1, round(seconds * 1000))),
+            "openai-project": self._identity.project + other,
+            "openai-version": "2020-10-01",
+            "x-request-id": self._request_id(received),
+        }
+
+    def _request_id(self, received: Received) -> str:
+        """Name a request; the same numbers give the same names."""
+        return f"req_{UUID(int=(self.store.seed << 64 | received.number) % 2**128).hex}"

@@ -1,0 +1,90 @@
+"""What a data folder holds and how fresh it is, read from the archive's footers: no destination is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+import pyarrow.compute as pc
+
+from pipeline.archive import coverage, segments
+from pipeline.archive.segments import Archive
+from pipeline.folder import DataFolder
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The record that a run left in the archive; the rest of its keys are in the table ``runs``."""
+
+    ended_at: int
+    """Microseconds since 1970."""
+    complete: bool
+    why_not: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """How one source stands."""
+
+    source: str
+    data_through: datetime | None
+    age_seconds: float | None
+    """Since ``data_through``; None where nothing is complete yet."""
+    complete: bool
+    why_not: str | None
+    last_run: datetime | None
+    versions: int
+    """Versions of completions in the archive."""
+    segments: int
+    is_configured: bool
+
+    def is_older_than(self, seconds: float) -> bool:
+        """Tell whether the data end longer ago than ``seconds``."""
+        return self.age_seconds is None or self.age_seconds > seconds
+
+
+def status(config: Config, *, now: datetime | None = None) -> list[SourceStatus]:
+    """Read how every source stands, those configured and those that only the archive knows.
+
+    Raises FolderError for a folder or segment that is not ours.
+    """
+    folder = DataFolder(config.data)
+    held = segments.sources(folder.archive) if folder.exists else []
+    fingerprints = {source.name: source.fingerprint for source in config.sources}
+    moment = now or datetime.now(UTC)
+    return [_of(folder, name, fingerprints.get(name), moment) for name in sorted({*held, *fingerprints})]
+
+
+def _of(folder: DataFolder, name: str, fingerprint: str | None, now: datetime) -> SourceStatus:
+    archive = Archive(folder.archive, name, scratch=folder.scratch)
+    known_by = fingerprint or (archive.footers[-1].reading.fingerprint if archive.footers else "")
+    position = archive.position(known_by)
+    last = _last_run(archive)
+    doubts = coverage.doubtful(archive.spans(known_by))
+    through = None if position is None else datetime.fromtimestamp(position, UTC)
+    return SourceStatus(
+        source=name,
+        data_through=through,
+        age_seconds=None if through is None else (now - through).total_seconds(),
+        complete=through is not None and not doubts and last is not None and last.complete,
+        why_not="never exported" if last is None else last.why_not,
+        last_run=None if last is None else datetime.fromtimestamp(last.ended_at / 1e6, UTC),
+        versions=sum(footer.completions for footer in archive.footers),
+        segments=len(archive.footers),
+        is_configured=fingerprint is not None,
+    )
+
+
+def _last_run(archive: Archive) -> LastRun | None:
+    """Find the newest record of a run; it is in the last segment, unless a later run was killed."""
+    for footer in reversed(archive.footers):
+        table = archive.columns(footer.number, ["kind", "body"])
+        records = table.filter(pc.equal(table["kind"], "run"))["body"].to_pylist()
+        if records:
+            return msgspec.json.decode(records[-1], type=LastRun)
+    return None

@@ -1,0 +1,62 @@
+"""From values to columns of the declared types."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pipeline.transform.shapes import Shape
+
+_EPOCH = pa.scalar(0, pa.date32())
+_NULL = msgspec.Raw(b"null")
+
+
+def table(name: str, columns: Mapping[str, Sequence[Any] | pa.Array]) -> pa.Table:
+    """Put columns into the declared table; those not given are NULL."""
+    declared = schema.TABLES[name].columns
+    rows = len(next(iter(columns.values())))
+    return pa.Table.from_arrays(
+        [_array(columns.get(field.name), field.type, rows) for field in declared], schema=declared
+    )
+
+
+def _array(values: Sequence[Any] | pa.Array | None, kind: pa.DataType, rows: int) -> pa.Array:
+    if values is None:
+        return pa.nulls(rows, kind)
+    return values if isinstance(values, pa.Array) else pa.array(values, kind)
+
+
+def fields(shapes: Sequence[Shape], *names: str, prefix: str = "") -> dict[str, list[Any]]:
+    """Return fields as columns of the same names."""
+    return {prefix + name: list(map(attrgetter(name), shapes)) for name in names}
+
+
+def texts(shapes: Sequence[Shape], *names: str) -> dict[str, list[bytes | None]]:
+    """Return JSON fields as columns of the same names; a JSON null is NULL."""
+    columns = fields(shapes, *names)
+    return {name: [bytes(raw) if raw and raw != _NULL else None for raw in columns[name]] for name in names}
+
+
+def extra(shapes: Sequence[Shape]) -> dict[str, list[str | None]]:
+    """Return what no field takes, as the column ``extra``."""
+    return {"extra": [shape.extra or None for shape in shapes]}
+
+
+def timestamps(seconds: pa.Array) -> pa.Array:
+    """Turn Unix seconds into timestamps; a second outside the years 1 to 9999 is NULL."""
+    usable = pc.and_(pc.greater_equal(seconds, -62_135_596_800), pc.less_equal(seconds, 253_402_300_799))
+    return pc.if_else(usable, seconds, None).cast(pa.timestamp("s", "UTC")).cast(schema.TIMESTAMP)
+
+
+def dates(times: pa.Array) -> pa.Array:
+    """Return the UTC date of timestamps; 1970-01-01 for NULL."""
+    return times.cast(pa.date32()).fill_null(_EPOCH)

@@ -1,0 +1,69 @@
+"""The completions of a segment, one version each: read strictly where possible, leniently where not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pipeline.transform import columns, lenient, strict
+from pipeline.transform.lenient import Reject
+
+if TYPE_CHECKING:
+    from pipeline.transform.shapes import Completion
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """What one segment holds of completions, row by row."""
+
+    received: pa.Table
+    """Columns of ``schema.SEGMENT``."""
+    created: pa.Array
+    """As timestamps; NULL where there is no usable second."""
+    completions: list[Completion]
+    rejects: dict[int, list[Reject]]
+    """By row; a row without any is absent."""
+
+
+def latest(received: pa.Table) -> pa.Table:
+    """Keep the last row of each id."""
+    last = {id_: row for row, id_ in enumerate(received["id"].to_pylist())}
+    return received if len(last) == len(received) else received.take(pa.array(sorted(last.values())))
+
+
+def replaced(received: pa.Table) -> dict[str, int | None]:
+    """Map each id that was held before to ``created`` of the version held, which the id's first row tells."""
+    rows = zip(*(received[name].to_pylist() for name in ("id", "is_version", "previous_created")), strict=True)
+    found: dict[str, int | None] = {}
+    for id_, is_version, created in rows:
+        if is_version:
+            found.setdefault(id_, created)
+    return found
+
+
+def read(received: pa.Table) -> Versions:
+    """Read every body; what cannot be read is a reject and stops nothing."""
+    completions: list[Completion] = []
+    rejects: dict[int, list[Reject]] = {}
+    for row, body in enumerate(received["body"].to_pylist()):
+        completion = strict.decode(body)
+        if completion is None:
+            completion, unfit = lenient.read(body)
+            if unfit:
+                rejects[row] = unfit
+        completions.append(completion)
+    created = columns.timestamps(received["created"].combine_chunks())
+    _reject_undated(created, rejects)
+    return Versions(received, created, completions, rejects)
+
+
+def _reject_undated(created: pa.Array, rejects: dict[int, list[Reject]]) -> None:
+    """See that every row without a usable second has a reject that says so."""
+    if not created.null_count:
+        return
+    for row, missing in enumerate(created.is_null().to_pylist()):
+        unfit = rejects.setdefault(row, []) if missing else []
+        if missing and all(reject.path != "created" for reject in unfit):
+            unfit.append(Reject("created", "no second of the years 1 to 9999"))

@@ -1,0 +1,238 @@
+"""What every destination promises; each one's test module inherits this class."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from pipeline import failpoints, schema
+from pipeline.failpoints import FailpointError
+
+from .made import DAY, TENTH, Memory, Source, Version, example
+
+ROOT = Path(__file__).parents[2]
+
+
+class Conformance:
+    """A subclass says how its destination is opened, how its rows are read, and where it can be stopped."""
+
+    failpoints: tuple[str, ...]
+
+    def open(self, folder):
+        raise NotImplementedError
+
+    def contents(self, folder):
+        """Read every table's rows from the files alone, as ``Memory.contents`` gives them."""
+        raise NotImplementedError
+
+    def load(self, folder, *loads):
+        """Open, load each group of batches, close."""
+        destination = self.open(folder)
+        try:
+            for batches in loads:
+                destination.load(batches)
+            return destination.bookmarks()
+        finally:
+            destination.close()
+
+    def both(self, folder, *loads):
+        """Load into the destination and into the model; rows and bookmarks must be equal."""
+        model = Memory()
+        for batches in loads:
+            model.load(batches)
+        assert self.load(folder, *loads) == model.bookmarks()
+        assert self.contents(folder) == model.contents()
+
+    def test_starts_empty(self, tmp_path):
+        """A destination that was never loaded has no bookmark."""
+        assert self.load(tmp_path) == {}
+
+    def test_load_nothing(self, tmp_path):
+        """Loading no batches is no error and changes nothing."""
+        self.both(tmp_path, [])
+
+    def test_load(self, tmp_path):
+        """Every row of every table is there, and the bookmark with them."""
+        source = Source()
+        self.both(tmp_path, [source.batch(example(), Version("b", TENTH + DAY))], [source.batch(Version("c"))])
+
+    def test_load_again(self, tmp_path):
+        """Loading what is held already changes nothing, even an older version of a row."""
+        source = Source()
+        batches = [source.batch(example()), source.batch(example(text="edited"))]
+        self.both(tmp_path, batches, batches, batches[:1])
+
+    def test_batch_without_completions(self, tmp_path):
+        """A run that finds nothing still moves the bookmark and leaves its log rows."""
+        source = Source()
+        self.both(tmp_path, [source.batch(example())], [source.batch()])
+
+    def test_new_version(self, tmp_path):
+        """A new version replaces the row and all its children, also when it has fewer."""
+        source = Source()
+        first, second = source.batch(example(), Version("b")), source.batch(example(choices=1, calls=0, rejects=0))
+        self.both(tmp_path, [first], [second])
+
+    @pytest.mark.parametrize("created", [TENTH - DAY, TENTH + DAY, None])
+    def test_new_version_of_another_date(self, tmp_path, created):
+        """A new version whose created differs leaves nothing at the old date."""
+        source = Source()
+        first, second = source.batch(example(), Version("b")), source.batch(example(created=created))
+        self.both(tmp_path, [first], [second])
+
+    def test_completions_change_places(self, tmp_path):
+        """Two completions may each move to the other's date in one load."""
+        source = Source()
+        a, b = Version("a", TENTH), Version("b", TENTH + DAY)
+        first, second = source.batch(a, b), source.batch(Version("a", b.created), Version("b", a.created))
+        self.both(tmp_path, [first], [second])
+
+    def test_versions_in_successive_batches(self, tmp_path):
+        """Of several versions in one load the last one stays, wherever the earlier ones were."""
+        source = Source()
+        versions = [example(created=TENTH + n * DAY, choices=3 - n) for n in range(3)]
+        self.both(tmp_path, [source.batch(versions[0])], [source.batch(versions[1]), source.batch(versions[2])])
+
+    def test_only_a_reject_is_left(self, tmp_path):
+        """A new version that has no row but a reject still takes the older one's rows away."""
+        source = Source()
+        first, second = source.batch(example()), source.batch(example(choices=0, calls=0))
+        second.tables["completions"] = second.tables["completions"].slice(0, 0)
+        self.both(tmp_path, [first], [second])
+
+    def test_replaced_is_not_needed_within_a_date(self, tmp_path):
+        """Rows are replaced by identity even if nobody said that an older version is held."""
+        source = Source()
+        first, second = source.batch(example()), source.batch(example(text="edited"))
+        second.replaced.clear()
+        self.both(tmp_path, [first], [second])
+
+    def test_sources_are_apart(self, tmp_path):
+        """The same id in two sources is two completions."""
+        one, two = Source("one"), Source("two with spaces/and=signs")
+        self.both(tmp_path, [one.batch(example())], [two.batch(example())], [two.batch(example(text="edited"))])
+
+    def test_values_survive(self, tmp_path):
+        """Seeds, NULLs, maps, any Unicode and 10 MB of text come back as they went in."""
+        source = Source()
+        texts = ["", None, "\0", "a\0b", "\U0001f600 ﷺ \u2028 'quoted' \"twice\" \\", "x" * 10_000_000]
+        metadata = [{}, None, {"": ""}, {"\0": "\0"}, {"k'": 'v"'}, {"ключ": "値"}]
+        seeds = [4944116822809979520, -(2**63), 2**63 - 1, 0, None, -1]
+        versions = [
+            Version(f"id-{n}", TENTH + n, text, more={"metadata": metadata[n], "seed": seeds[n], "temperature": 0.1})
+            for n, text in enumerate(texts)
+        ]
+        self.both(tmp_path, [source.batch(*versions, Version("\0"), Version("", 0))])
+
+    def test_created_at_the_ends_of_time(self, tmp_path):
+        """The first and the last second of the calendar, and no created at all, are loaded and replaced."""
+        source = Source()
+        times = [-62_135_596_800, 253_402_300_799, -1, 0, None]
+        versions = [Version(f"id-{n}", created) for n, created in enumerate(times)]
+        edited = [Version(version.id, version.created, "edited") for version in versions]
+        self.both(tmp_path, [source.batch(*versions)], [source.batch(*edited)])
+
+    def test_reopened(self, tmp_path):
+        """What one process loaded the next one finds, and goes on from."""
+        source, model = Source(), Memory()
+        for n in range(3):
+            batch = source.batch(Version(f"id-{n}"), example(text=str(n)))
+            model.load([batch])
+            assert self.load(tmp_path, [batch]) == model.bookmarks()
+        assert self.contents(tmp_path) == model.contents()
+
+    def test_other_layout(self, tmp_path, monkeypatch):
+        """What was made with other tables counts as nothing and is replaced from the archive."""
+        source = Source()
+        batches = [source.batch(example()), source.batch(Version("b"))]
+        self.load(tmp_path, batches)
+        wider = schema.RUNS.columns.append(schema.column("more", schema.TEXT, "A column of another version."))
+        monkeypatch.setitem(schema.TABLES, "runs", replace(schema.RUNS, columns=wider))
+        destination = self.open(tmp_path)
+        assert destination.bookmarks() == {}
+        destination.close()
+        monkeypatch.undo()
+        self.both(tmp_path, batches)
+
+    def story(self):
+        """Make a base and a load after it in which completions come, go, move and change places."""
+        source = Source()
+        a, b, c = Version("a"), Version("b", TENTH + DAY, calls=1), example(id="c", created=None)
+        base = [source.batch(a, b, c)]
+        moved = source.batch(Version("a", b.created, choices=2), Version("b", a.created), Version("d", TENTH + DAY))
+        moved_again = source.batch(Version("a", TENTH + 2 * DAY), Version("c", TENTH), Version("e", TENTH + 3 * DAY))
+        return base, [moved, moved_again]
+
+    def test_failure_at_every_step(self, tmp_path, monkeypatch):
+        """A load that fails anywhere leaves no completion twice and no untrue bookmark; the next one heals it."""
+        for name in self.failpoints:
+            for times in count(1):
+                folder = tmp_path / f"{name}-{times}"
+                base, later = self.story()
+                self.load(folder, base)
+                monkeypatch.setattr(failpoints, "_plan", {name: ("raise", times)})
+                monkeypatch.setattr(failpoints, "_passed", {})
+                try:
+                    self.load(folder, later)
+                except FailpointError:
+                    monkeypatch.undo()
+                    self.check_and_heal(folder, base, later, regrouped=times % 2 == 0)
+                else:
+                    monkeypatch.undo()
+                    assert times > 1, f"{name} is never passed"
+                    break
+
+    @pytest.mark.slow
+    def test_kill_at_every_step(self, tmp_path):
+        """A load that is killed anywhere leaves no completion twice and no untrue bookmark; the next one heals it."""
+        for name in self.failpoints:
+            for times in (1, 2, 5):
+                folder = tmp_path / f"{name}-{times}"
+                base, later = self.story()
+                self.load(folder, base)
+                killed = self.in_another_process(folder, {failpoints.VARIABLE: f"{name}=kill:{times}"})
+                self.check_and_heal(folder, base, later, regrouped=times == 2)
+                if not killed:
+                    break
+
+    def in_another_process(self, folder, environment):
+        """Load the story's second part there; say whether the process was killed."""
+        code = f"from {type(self).__module__} import {type(self).__name__} as t; t().load_later({str(folder)!r})"
+        paths = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+        done = subprocess.run([sys.executable, "-c", code], env=environment | paths, cwd=ROOT, check=False)
+        assert done.returncode in {0, -9}
+        return done.returncode != 0
+
+    def load_later(self, folder):
+        self.load(Path(folder), self.story()[1])
+
+    def check_and_heal(self, folder, base, later, *, regrouped):
+        """Look at what a load that was stopped left, load again, and compare with the model."""
+        model = Memory()
+        model.load(base)
+        before = model.contents()
+        model.load(later)
+        bookmarks, contents = self.load(folder), self.contents(folder)
+        ids = [row["id"] for row in contents["completions"]]
+        assert len(ids) == len(set(ids))
+        assert bookmarks in ({"prod": 1}, {"prod": 3})
+        if bookmarks == {"prod": 3}:
+            assert contents == model.contents()
+        self.check_stopped(contents, before, model.contents())
+        if regrouped:
+            model_of_first = Memory()
+            model_of_first.load([*base, later[0]])
+            self.load(folder, later[:1])
+            ids = [row["id"] for row in self.contents(folder)["completions"]]
+            assert len(ids) == len(set(ids))
+        self.load(folder, later)
+        assert self.contents(folder) == model.contents()
+        assert self.load(folder) == {"prod": 3}
+
+    def check_stopped(self, contents, before, after):
+        """Check what more a destination promises after a load that was stopped."""

@@ -1,0 +1,129 @@
+"""Batches made by hand, and the smallest destination that keeps the promise of the interface."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pipeline.handoff import Batch, Bookmark
+from pipeline.schema import TABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+DAY = 86_400
+#: 2026-01-10T00:00:00Z
+TENTH = 1_768_003_200
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+FETCHED = EPOCH + dt.timedelta(seconds=TENTH + 30 * DAY)
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a completion; ``more`` sets further columns of its row."""
+
+    id: str
+    created: int | None = TENTH
+    text: str | None = "hello"
+    choices: int = 1
+    calls: int = 0
+    rejects: int = 0
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Source:
+    """Cuts versions into numbered segments and knows, as the archive does, what they replace."""
+
+    def __init__(self, name: str = "prod") -> None:
+        self.name = name
+        self.segment = 0
+        self._held: dict[str, int | None] = {}
+
+    def batch(self, *versions: Version) -> Batch:
+        """Make the next segment's batch."""
+        self.segment += 1
+        replaced = {version.id: self._held[version.id] for version in versions if version.id in self._held}
+        self._held |= {version.id: version.created for version in versions}
+        rows = _rows(self.name, self.segment, versions)
+        return Batch(
+            Bookmark(self.name, self.segment),
+            {name: pa.Table.from_pylist(rows[name], schema=table.columns) for name, table in TABLES.items()},
+            replaced,
+            sum(version.rejects > 0 for version in versions),
+        )
+
+
+class Memory:
+    """A destination of lists and dicts: the model that the real ones are compared with."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self._bookmarks: dict[str, int] = {}
+        self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+
+    def bookmarks(self) -> Mapping[str, int]:
+        return dict(self._bookmarks)
+
+    def load(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            source, segment = batch.bookmark.source, batch.bookmark.segment
+            if segment > self._bookmarks.get(source, 0):
+                self._take(source, batch)
+                self._bookmarks[source] = segment
+
+    def _take(self, source: str, batch: Batch) -> None:
+        rows = {name: table.to_pylist(maps_as_pydicts="strict") for name, table in batch.tables.items()}
+        gone = set(batch.replaced) | {row["id"] for row in rows["completions"]}
+        gone |= {row["completion_id"] for name in ("choices", "tool_calls", "rejects") for row in rows[name]}
+        for name, held in self._rows.items():
+            identity = TABLES[name].identity
+            values = {batch.bookmark.segment} if identity == "segment" else gone
+            held[:] = [row for row in held if row["source"] != source or row[identity] not in values] + rows[name]
+
+    def contents(self) -> dict[str, list[dict[str, Any]]]:
+        return {name: in_order(rows) for name, rows in self._rows.items()}
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def in_order(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sort rows by all they hold: tables promise no order."""
+    return sorted((dict(sorted(row.items())) for row in rows), key=repr)
+
+
+def example(**changes: Any) -> Version:
+    """Make a version with every kind of child."""
+    return replace(Version("chatcmpl-1", choices=2, calls=2, rejects=1), **changes)
+
+
+def _rows(source: str, segment: int, versions: Iterable[Version]) -> dict[str, list[dict[str, Any]]]:
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+    for version in versions:
+        when = None if version.created is None else EPOCH + dt.timedelta(seconds=version.created)
+        shared = {"source": source, "segment": segment, "created": when, "created_date": (when or EPOCH).date()}
+        child = shared | {"completion_id": version.id}
+        rows["completions"].append(shared | _completion(version))
+        rows["choices"] += [child | {"index": n, "content": version.text} for n in range(version.choices)]
+        rows["tool_calls"] += [child | {"choice_index": 0, "index": n, "id": "call"} for n in range(version.calls)]
+        rows["rejects"] += [child | {"path": f"tools[{n}]", "reason": "no"} for n in range(version.rejects)]
+    log = {"source": source, "segment": segment, "created_date": FETCHED.date()}
+    rows["coverage"].append(log | {"end_unix": TENTH, "asked_at": FETCHED, "possibly_incomplete": [1, segment]})
+    rows["runs"].append(log | _run(segment))
+    return rows
+
+
+def _completion(version: Version) -> dict[str, Any]:
+    told = {"id": version.id, "created_unix": version.created, "model": "gpt-4o", "total_tokens": 3}
+    seen = {"first_seen": FETCHED, "fetched_at": FETCHED, "content_hash": "00"}
+    return {**told, **seen, **version.more}
+
+
+def _run(segment: int) -> dict[str, Any]:
+    counts = dict.fromkeys(("new", "changed", "skipped", "pages", "retries", "bytes"), 1)
+    told = {"run_id": f"run-{segment}", "started_at": FETCHED, "ended_at": FETCHED, "data_through": FETCHED}
+    return counts | told | {"complete": True, "findings": "[]", "version": "0.1.0"}
