@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pipeline.result import Progress, RunResult
 
 __all__ = ["connect", "run"]
-__version__ = "0.1.0"
 
 
 def run(config: Config, *, observe: Callable[[Progress], None] | None = None) -> RunResult:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline import __version__
 from pipeline.archive import coverage
 from pipeline.archive.held import anchors
 from pipeline.archive.intake import Counts, Intake
@@ -24,6 +23,7 @@ from pipeline.failpoints import reach
 from pipeline.handoff import Account, Page, Span
 from pipeline.result import Finding, Progress, SourceResult
 from pipeline.stopping import StoppedError
+from pipeline.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,6 @@ import sys
 
 import click
 
-from pipeline import __version__
 from pipeline.cli.config import config
 from pipeline.cli.demo import demo
 from pipeline.cli.query import query
@@ -16,6 +15,7 @@ from pipeline.cli.schema import schema
 from pipeline.cli.status import status
 from pipeline.console import EXIT_CODES, Log
 from pipeline.errors import PipelineError
+from pipeline.version import __version__
 
 _EXITS = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Self
 import httpx
 import msgspec
 
-from pipeline import __version__
 from pipeline.errors import ConfigError, NoListRouteError, PipelineError, RefusedError, ServerError
 from pipeline.extract.page import BadPageError, Filters, decode
 from pipeline.extract.retry import AgainError, Policy, asked_wait, is_transient
 from pipeline.extract.walk import Refusal, Request
 from pipeline.handoff import Account
+from pipeline.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.handoff import Page, Row
 
 #: Limits to try when a second does not fit a page; 100 is known to work on the real service, more is not known.
-WIDER = (1000, 500, 200, 100)
+WIDER = (1000, 500, 200, 100, 50, 20, 10)
 #: Limits to try when the server refuses the configured one; 20 is the API's own default.
 NARROWER = (100, 50, 20)
 #: Read-backs in a row without a new id before a second is left in doubt.

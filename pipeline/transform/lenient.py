@@ -33,6 +33,10 @@ _EXPECTED: dict[type[inspect.Type], str] = {
 _FIRST_BYTES = {b'"': "string", b"{": "object", b"[": "array", b"t": "boolean", b"f": "boolean", b"n": "null"}
 _BLANKS: dict[type[inspect.Type], Any] = {inspect.IntType: 0, inspect.StrType: "", inspect.ListType: []}
 
+_object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_array_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 
 class Reject(NamedTuple):
     """A value that could not be flattened."""
@@ -107,22 +111,34 @@ def _members(raw: bytes, path: str, fields: dict[str, _Field], rejects: list[Rej
     if not raw.startswith(b"{"):
         rejects.append(Reject(path, f"expected object, got {_got(raw)}"))
         return {} if unreadable(raw) else {"": raw}
-    found: dict[str, bytes] = {}
     try:
-        for key, text in jsontext.members(raw):
-            _add(found, key, text, path, rejects)
-    except jsontext.NotJSONError as error:
-        rejects.append(Reject(path, str(error)))
+        found = {key: bytes(text) for key, text in _object_decoder.decode(raw).items()}
+    except _REFUSED:
+        found = _tolerant_members(raw, path, rejects)
     rejects += [Reject(f"{path}.{name}", "missing") for name in fields if fields[name].required and name not in found]
     return found
 
 
-def _add(found: dict[str, bytes], key: bytes, text: bytes, path: str, rejects: list[Reject]) -> None:
+def _tolerant_members(raw: bytes, path: str, rejects: list[Reject]) -> dict[str, bytes]:
+    """Take apart an object that the decoder does not; of text cut short, return the members before the cut."""
+    found: dict[str, bytes] = {}
     try:
-        found[jsontext.text(key)] = text
-    except jsontext.NotJSONError:
-        name = key[1:-1].decode("utf-8", "backslashreplace")
-        rejects.append(Reject(f"{path}.{name}", "a key that is not Unicode"))
+        for key, text in jsontext.members(raw):
+            try:
+                found[jsontext.text(key)] = text
+            except jsontext.NotJSONError:
+                name = key[1:-1].decode("utf-8", "backslashreplace")
+                rejects.append(Reject(f"{path}.{name}", "a key that is not Unicode"))
+    except jsontext.NotJSONError as error:
+        rejects.append(Reject(path, str(error)))
+    return found
+
+
+def _elements(raw: bytes) -> list[bytes]:
+    try:
+        return list(map(bytes, _array_decoder.decode(raw)))
+    except _REFUSED:
+        return jsontext.elements(raw)
 
 
 def _value(known: _Field, raw: bytes, path: str, rejects: list[Reject]) -> Any:
@@ -135,11 +151,11 @@ def _value(known: _Field, raw: bytes, path: str, rejects: list[Reject]) -> Any:
         case inspect.StructType(cls=shape):
             return _part(shape, _whole(raw, "object"), path, rejects)
         case inspect.ListType(item_type=inspect.StructType(cls=shape)):
-            items = jsontext.elements(_whole(raw, "array"))
+            items = _elements(_whole(raw, "array"))
             return [_part(shape, item, f"{path}[{place}]", rejects) for place, item in enumerate(items)]
     try:
         return known.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _REFUSED as error:
         raise _UnfitError(f"expected {_EXPECTED[type(known.kind)]}, got {_got(raw)}") from error
 
 

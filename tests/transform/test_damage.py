@@ -6,7 +6,8 @@ import duckdb
 import pytest
 
 from pipeline.transform import flatten
-from tests.transform.segments import segment
+
+from .segments import segment
 
 HEAD = b'"id":"c0","created":1738960610'
 USAGE = b'"usage":{"prompt_tokens":13}'
@@ -162,7 +163,7 @@ def test_damage_deep_inside_names_its_path():
     assert [tuple(call.values()) for call in calls] == [
         (1, 0, None, None),
         (1, 1, None, '{"":null}'),
-        (1, 2, "f", '{"function":{"arguments":{"a":1}}}'),
+        (1, 2, "f", '{"function":{"arguments":{"a": 1}}}'),
     ]
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from pipeline import schema
 from pipeline.transform import flatten
-from tests.transform.segments import FETCHED, page_rows, segment
+
+from .segments import FETCHED, page_rows, segment
 
 EXAMPLE = Path(__file__).parents[1] / "data" / "list-example.json"
 _COMPARED = [

@@ -8,7 +8,8 @@ import pytest
 from pipeline import schema
 from pipeline.handoff import Bookmark
 from pipeline.transform import flatten
-from tests.transform.segments import row, segment
+
+from .segments import row, segment
 
 COMPLETION = {"id": "c", "created": 1738960610, "choices": []}
 

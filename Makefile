@@ -1,0 +1,51 @@
+# Needs Python 3.11 or newer and make, nothing else: every target installs what it needs, pinned, into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+BIN1 := .venv-duckdb1/bin
+STAGES := pipeline/extract/*,pipeline/archive/*,pipeline/transform/*,pipeline/load/*
+
+.PHONY: help install demo test test-all check format clean
+
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
+
+install: .venv/made ## Make .venv with the pinned versions
+
+demo: .venv/made ## Show the complete job on a server that behaves like the real one
+	$(BIN)/pipeline demo
+
+test: .venv/made ## Run the fast tests
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: .venv/made .venv-duckdb1/made ## Run all tests, with coverage, and on DuckDB 1 as well
+	PIPELINE_TEST_PROFILE=all PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN1)/python \
+		$(BIN)/python -m pytest -n 2 --cov --cov-report=
+	$(BIN)/python -m coverage report --include='$(STAGES)' --fail-under=95
+	PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN)/python $(BIN1)/python -m pytest -n 2 -m "not slow"
+
+check: .venv/made ## Check format, style, types, layers and dependencies
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry pipeline
+
+format: .venv/made ## Put the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove what was made
+	rm -rf .venv .venv-duckdb1 demo-data
+
+.venv/made: pyproject.toml configs/requirements.txt configs/duckdb2.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r configs/requirements.txt -r configs/duckdb2.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv-duckdb1/made: pyproject.toml configs/requirements.txt configs/duckdb1.txt
+	$(PYTHON) -m venv .venv-duckdb1
+	$(BIN1)/python -m pip install --quiet --disable-pip-version-check -r configs/requirements.txt -r configs/duckdb1.txt
+	$(BIN1)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@

@@ -1,0 +1,140 @@
+"""The walk against a store that behaves as the recordings show the real service, without sockets."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import IncompleteError
+from pipeline.sandbox.shape import Shape
+from tests.extract.served import NOW, Served
+
+groups = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 6)), max_size=25)
+shapes = st.builds(
+    Shape,
+    cursor=st.sampled_from(["second", "exact"]),
+    vanished=st.sampled_from(["404", "400", "empty", "page1"]),
+    max_limit=st.sampled_from([10, 20, 100]),
+)
+
+
+@given(groups, shapes, st.integers(1, 12), st.integers(0, 5))
+def test_a_walk_brings_home_every_row_or_names_the_second_it_doubts(gaps, shape, limit, seed):
+    """Whatever the groups, the limit and the cursor: all rows are kept, or the second is named."""
+    served, second = Served(shape, seed), NOW - 5000
+    for gap, count in gaps:
+        second += gap
+        served.add(second, count)
+    walk = served.walk(limit=min(limit, shape.max_limit))
+    missing = {created for id_, created in created_of(served).items() if id_ not in served.kept}
+    assert missing <= set(walk.doubtful)
+    assert walk.completed == NOW
+    assert not (walk.doubtful and shape.cursor == "exact" and shape.max_limit > 10)
+
+
+def created_of(served: Served) -> dict[str, int]:
+    """What the server lists now."""
+    return {id_: served.store._rows[id_].created for id_ in served.store.visible_ids()}
+
+
+@given(groups, shapes, st.integers(2, 9), st.randoms(use_true_random=False))
+def test_rows_that_stay_are_kept_while_others_come_and_go(gaps, shape, limit, random):
+    """Rows arriving late and rows deleted during the walk, anchors among them, never cost another row."""
+    served, second = Served(shape), NOW - 5000
+    for gap, count in gaps:
+        second += gap
+        served.add(second, count)
+    stayed = set(created_of(served))
+
+    def meddle(_: int) -> None:
+        here = list(created_of(served))
+        if random.random() < 0.3 and here:
+            gone = random.choice(here)
+            served.store.delete(gone)
+            stayed.discard(gone)
+        if random.random() < 0.3:
+            served.add(random.randint(NOW - 5000, NOW))
+
+    try:
+        walk = served.walk(limit=limit, meddle=meddle)
+    except IncompleteError:
+        return  # it said so: nothing beyond `completed` is claimed
+    crowded = {second for second, count in Counter(created_of(served).values()).items() if count >= 10}
+    missing = {served.store._rows[id_].created for id_ in stayed if id_ not in served.kept}
+    assert missing <= set(walk.doubtful) | crowded
+
+
+@pytest.mark.parametrize("size", [99, 100, 101, 150])
+@pytest.mark.parametrize("where", ["middle", "end", "only"])
+def test_a_second_that_no_page_can_show_is_named(size, where):
+    """A group beyond the server's largest page comes home by reading back, and is named; a smaller one is not."""
+    served = Served(Shape(cursor="second"))
+    if where != "only":
+        served.add(NOW - 1000, 3)
+    served.add(NOW - 900, size)
+    if where == "middle":
+        served.add(NOW - 800, 3)
+    walk = served.walk(limit=100)
+    missing = served.store.visible_ids() - served.kept.keys()
+    assert walk.doubtful == ([NOW - 900] if size >= 100 else [])
+    assert not missing or size > 100
+
+
+def test_an_exact_cursor_shows_any_group_whole():
+    """Where more of the same second follows its last row, the chain of pages shows it complete."""
+    served = Served(Shape(cursor="exact"))
+    for second in range(3):
+        served.add(NOW - 100 + second, 250)
+    walk = served.walk(limit=100)
+    assert served.kept.keys() == served.store.visible_ids()
+    assert walk.doubtful == []
+
+
+@pytest.mark.parametrize("vanished", ["404", "400", "empty", "page1"])
+def test_a_vanished_anchor_sends_the_walk_to_an_older_one(vanished):
+    """Deleted anchors never strand a walk, whatever the server answers to them."""
+    served = Served(Shape(vanished=vanished))
+    for second in range(300):
+        served.add(NOW - 1000 + second)
+    served.walk(limit=20)
+    anchors = served.anchors(NOW - 800)
+    for anchor in anchors[:3]:
+        served.store.delete(anchor.id)
+    late = served.add(NOW - 790)
+    served.requests.clear()
+    walk = served.walk(anchors[:3] + anchors[10:12], limit=20)
+    assert set(late) <= served.kept.keys()
+    assert walk.start == anchors[10].created
+    assert walk.completed == NOW
+
+
+def test_an_emptied_source_is_read_from_the_beginning():
+    """Where nothing proves any anchor the list is asked without one: never 'nothing new' by mistake."""
+    served = Served(Shape(vanished="empty"))
+    for second in range(10):
+        served.add(NOW - 100 + second)
+    served.walk(limit=5)
+    for id_ in list(served.store.visible_ids()):
+        served.store.delete(id_)
+    new = served.add(NOW - 99)
+    walk = served.walk(served.anchors(NOW - 95), limit=5)
+    assert (walk.start, served.requests[-1].after) == (None, None)
+    assert set(new) <= served.kept.keys()
+
+
+def test_a_full_last_page_is_not_believed():
+    """has_more false on a full page is asked about once more."""
+    served = Served(Shape(cursor="exact"))
+    for second in range(4):
+        served.add(NOW - 100 + second)
+    served.walk(limit=4)
+    assert len(served.requests) == 2
+
+
+def test_rows_from_the_future_do_not_move_what_is_complete():
+    """Nothing beyond the server's own time is claimed."""
+    served = Served()
+    served.add(NOW - 10)
+    served.add(NOW + 5000)
+    assert served.walk(limit=1).completed == NOW

@@ -1,0 +1,42 @@
+"""Parquet, DuckDB and a model of forty lines hold the same, whatever is loaded in whatever groups."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from .made import DAY, TENTH, Memory, Source, Version
+from . import test_duckdb, test_parquet
+
+VERSIONS = st.builds(
+    Version,
+    id=st.sampled_from("abcde"),
+    created=st.one_of(st.none(), st.integers(-1, 3).map(lambda day: TENTH + day * DAY)),
+    text=st.one_of(st.none(), st.text(max_size=3)),
+    choices=st.integers(0, 2),
+    calls=st.integers(0, 1),
+    rejects=st.integers(0, 1),
+)
+SEGMENTS = st.lists(VERSIONS, max_size=4, unique_by=lambda version: version.id)
+#: Groups of segments of one of two sources; each group is one load.
+LOADS = st.lists(st.tuples(st.integers(0, 1), st.lists(SEGMENTS, min_size=1, max_size=3)), max_size=5)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(loads=LOADS, again=st.booleans())
+def test_all_hold_the_same(loads, again):
+    """Any versions in any groups, loaded once or again, leave equal rows and bookmarks in all three."""
+    sources = [Source("one"), Source("two")]
+    made = [[sources[which].batch(*segment) for segment in segments] for which, segments in loads]
+    model = Memory()
+    for batches in made:
+        model.load(batches)
+    with tempfile.TemporaryDirectory() as folder:
+        for suite in (test_parquet.TestParquet(), test_duckdb.TestDuckDB()):
+            assert suite.load(Path(folder), *made, *(made if again else [])) == model.bookmarks()
+            assert suite.contents(Path(folder)) == model.contents()
