@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline.errors import PipelineError
+from pipeline.errors import FolderError, PipelineError
 from pipeline.result import DestinationResult
 from pipeline.transform.flatten import flatten
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.stopping import Stop
 
 #: Arrow bytes loaded in one act. Fewer acts cost fewer transactions and rewrites; more bytes cost memory.
-GROUP_BYTES = 96 * 2**20
+GROUP_BYTES = 64 * 2**20
 
 
 @dataclass(slots=True)
@@ -29,13 +29,16 @@ class Lane:
     completions: int = 0
     error: PipelineError | None = None
 
-    def holds(self, source: str) -> int:
-        """Return the last segment of a source that the destination holds."""
+    def holds(self, archive: Archive) -> int:
+        """Return the last segment of the archive that the destination holds."""
         try:
-            return self.destination.bookmarks().get(source, 0)
+            held = self.destination.bookmarks().get(archive.source, 0)
         except PipelineError as error:
             self.error = error
             return 0
+        if held > archive.last:
+            self.error = _ahead(self.destination.name, held, archive)
+        return held
 
     def load(self, batches: Sequence[Batch], *, held: int) -> None:
         """Load what the destination does not hold yet; what stops it stops only itself."""
@@ -73,7 +76,7 @@ class CatchUp:
 
     def load(self, archive: Archive) -> None:
         """Load every segment that a lane lacks; a stop ends it between two acts."""
-        held = {lane.destination.name: lane.holds(archive.source) for lane in self.lanes}
+        held = {lane.destination.name: lane.holds(archive) for lane in self.lanes}
         first = min((held[lane.destination.name] for lane in self.lanes if not lane.error), default=archive.last)
         for group in self._groups(archive, first):
             for lane in self.lanes:
@@ -99,3 +102,11 @@ class CatchUp:
                 group, size = [], 0
         if group:
             yield group
+
+
+def _ahead(destination: str, held: int, archive: Archive) -> FolderError:
+    """Say that a destination knows more than the archive it comes from: what follows would be taken for loaded."""
+    return FolderError(
+        f"{destination} holds segment {held} of source {archive.source}, and the archive ends with {archive.last}",
+        hint=f"restore the archive from a backup; or give up what only {destination} holds: delete it, then run again",
+    )

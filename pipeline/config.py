@@ -14,6 +14,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pipeline.errors import ConfigError
 from pipeline.secret import check_reference
@@ -26,6 +27,8 @@ TEMPLATE = Path(__file__).with_name("settings.toml")
 OPENAI = "https://api.openai.com/v1"
 _SOURCE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _DURATION = re.compile(r"(\d+)\s*(ms|s|m|h|d)?")
+_SIZE = re.compile(r"(\d+)\s*(kB|MB|GB)?")
+_BYTES = {None: 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}
 
 
@@ -48,6 +51,7 @@ class Source:
     retry_time: float = 300.0
     messages: bool = False
     content: str = "full"
+    segment_size: int = 16_000_000
 
     @property
     def fingerprint(self) -> str:
@@ -65,6 +69,8 @@ class Config:
     sources: tuple[Source, ...] = ()
     parquet: bool = True
     duckdb: bool = True
+    is_implied: bool = False
+    """Whether no file was given, and the environment describes one source."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each setting that is not a default came from."""
 
@@ -89,9 +95,24 @@ def _text(value: Any) -> str:
 
 def _url(value: Any) -> str:
     url = _text(value).rstrip("/")
-    if not re.fullmatch(r"https?://[^\s/?#@]+[^\s?#]*", url):
+    if not re.fullmatch(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?", url) or not _has_port(url):
         raise ValueError("must be a URL such as https://api.openai.com/v1, without a key, query or fragment")
     return url
+
+
+def _has_port(url: str) -> bool:
+    """Tell whether a URL's port, its scheme's own where it names none, can exist."""
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+def _header(value: Any) -> str:
+    text = _text(value).strip()
+    if not text.isascii() or not text.isprintable():
+        raise ValueError("must be a text of ASCII letters: it is sent as a header")
+    return text
 
 
 def _reference(value: Any) -> str:
@@ -123,6 +144,14 @@ def duration(value: Any) -> float:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return float(value)
     raise ValueError('must be a duration such as "90s", "5m", "6h" or "1d"')
+
+
+def _size(value: Any) -> int:
+    found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    size = int(found[1]) * _BYTES[found[2]] if found else 0
+    if size < 1:
+        raise ValueError('must be a size such as "500kB", "16MB" or "1GB"')
+    return size
 
 
 def _switch(value: Any) -> bool:
@@ -157,8 +186,8 @@ SETTINGS: dict[str, Setting] = {
 SOURCE_SETTINGS: dict[str, Setting] = {
     "base_url": Setting("Where the API is.", _url),
     "api_key": Setting("Where the key is: env:NAME, file:PATH or cmd:COMMAND.", _reference),
-    "organization": Setting("Sent as OpenAI-Organization.", _text),
-    "project": Setting("Sent as OpenAI-Project.", _text),
+    "organization": Setting("Sent as OpenAI-Organization.", _header),
+    "project": Setting("Sent as OpenAI-Project.", _header),
     "model": Setting("Only completions of this model.", _text),
     "metadata": Setting("Only completions with these metadata.", _pairs),
     "limit": Setting("Completions per page.", _limit),
@@ -169,6 +198,7 @@ SOURCE_SETTINGS: dict[str, Setting] = {
     "retry_time": Setting("Longest time spent on one page, waits included.", duration),
     "messages": Setting("Input messages; not in this version.", _one_of(False)),
     "content": Setting('"full" keeps everything.', _one_of("full")),
+    "segment_size": Setting("Bodies read before they are made durable: fetched again, at most, after a crash.", _size),
 }
 DESTINATION_SETTINGS: dict[str, Setting] = {
     "parquet": Setting("Write the Parquet dataset.", _switch),
@@ -238,7 +268,7 @@ def load(path: Path | None, environment: Mapping[str, str], *, data: Path | None
     if given is not None:
         top["data"] = given
         origins["data"] = "--data" if data else "PIPELINE_DATA"
-    return Config(sources=sources, **top, **destinations, origins=origins)
+    return Config(sources=sources, **top, **destinations, is_implied=path is None, origins=origins)
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -275,7 +305,8 @@ def _sources(table: Mapping[str, Any], problems: _Problems) -> tuple[Source, ...
         elif not isinstance(settings, dict):
             problems.add(f"sources.{name}", f"must be a table, [sources.{name}]")
         else:
-            found.append(Source(name, **problems.read(SOURCE_SETTINGS, settings, f"sources.{name}.")))
+            values = problems.read(SOURCE_SETTINGS, settings, f"sources.{name}.")
+            found += [Source(name, **values)] if values.keys() == settings.keys() else []
     if not table.get("sources"):
         problems.add("sources", "must hold at least one table, such as [sources.prod]")
     _refuse_twins(found, problems)

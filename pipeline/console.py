@@ -57,9 +57,20 @@ class Log:
         else:
             print(message, file=sys.stderr)
 
-    def error(self, error: PipelineError) -> None:
+    def explain(self, error: PipelineError) -> None:
         """Say what is wrong and what to do next."""
         self.say("error", type(error).__name__, f"error: {error}", exit_code=error.exit_code)
+
+    def result(self, result: RunResult) -> None:
+        """Say how every source and destination ended, where no summary is read by people."""
+        for source in result.sources:
+            told = source.why_not or "complete"
+            level = "error" if source.exit_code else "info"
+            self.say(level, "source", f"{source.source}: {told}", source=source.source, exit_code=source.exit_code)
+        for done in result.destinations:
+            told = done.error or f"{done.completions:,} completions loaded"
+            level = "error" if done.exit_code else "info"
+            self.say(level, "destination", f"{done.destination}: {told}", exit_code=done.exit_code)
 
 
 # -- progress ------------------------------------------------------------------------------------------------------
@@ -205,6 +216,8 @@ def _cell(value: object) -> object:
         return ""
     if isinstance(value, dict | list):
         return json.dumps(value, default=_plain, ensure_ascii=False)
+    if isinstance(value, bytes):
+        return value.hex()
     return value.isoformat(" ") if isinstance(value, datetime) else value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pipeline import console
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from pipeline.result import RunResult
 
+#: The sandbox's own time: a fixed one makes every demo print the same numbers, and the README can show them.
+NOW = datetime(2026, 11, 1, 3, 0, tzinfo=UTC)
 DAY = 86_400
 #: Marks a data folder that a demo made, so that the next one may make it anew and nothing else is ever deleted.
 MARK = "made-by-a-demo"
@@ -45,7 +47,7 @@ def show(data: Path, *, completions: int) -> int:
     from pipeline.sandbox.store import Store  # noqa: PLC0415
 
     _make_anew(data)
-    clock = Clock(int(time.time()))
+    clock = Clock(NOW.timestamp())
     store = Store(clock)
     generate.month(store, completions=completions)
     with Server(store, key="demo") as server:

@@ -41,6 +41,8 @@ class Order:
     limit: int
     overlap: int
     """Seconds before the position that are read again, for rows that became visible late."""
+    segment_size: int
+    """Bytes of bodies after which a segment is cut."""
 
 
 class Export:
@@ -70,10 +72,9 @@ class Export:
         self._known_doubts = set(coverage.doubtful(archive.spans(order.fingerprint)))
         behind = [] if self._position is None else anchors(archive, self._position - order.overlap)
         self._walk = Walk(behind, limit=order.limit)
-        self._intake = Intake(archive, self._position)
+        self._intake = Intake(archive, self._position, segment_size=order.segment_size)
         self._covered: int | None = None
         self._asked_at: int | None = None
-        self._told_doubts: set[int] = set()
         self._has_answered = False
         self._written = Counts()
 
@@ -141,9 +142,8 @@ class Export:
             self._intake.cut(reading)
             self._intake.forget_before(self._walk.completed or 0)
         self._written = replace(self._intake.counts)
-        self._told_doubts.update(self._walk.doubtful)
-        self._covered = max((span.end for span in spans), default=self._covered)
-        self._asked_at = None
+        if spans:
+            self._covered, self._asked_at = spans[-1].end, None
 
     def _spans(self) -> tuple[Span, ...]:
         """Return what was read since the last cut: nothing, or one span that ends no later than it was asked for."""
@@ -151,10 +151,10 @@ class Export:
             return ()
         start = self._walk.start if self._covered is None else self._covered
         end = min(self._walk.completed, self._asked_at)
-        doubts = tuple(sorted(set(self._walk.doubtful) - self._told_doubts))
-        if start is not None and end <= start and not doubts:
+        if start is not None and end <= start:
             return ()
-        return (Span(start, max(end, start or end), self._asked_at, doubts),)
+        doubts = {second for second in self._walk.doubtful if (start is None or start < second) and second <= end}
+        return (Span(start, end, self._asked_at, tuple(sorted(doubts))),)
 
     def _run_record(self, why: Exception | None, spans: tuple[Span, ...]) -> bytes:
         """Make the row of the table ``runs``; its names are the table's."""

@@ -5,8 +5,10 @@ passes ``archive.renamed`` and raises at the first ``duckdb.commit``. ``NAMES`` 
 test can visit them all.
 """
 
+import contextlib
 import os
 import signal
+from collections.abc import Iterator
 
 VARIABLE = "PIPELINE_FAILPOINTS"
 NAMES: tuple[str, ...] = (
@@ -44,6 +46,17 @@ def _parse(text: str) -> dict[str, tuple[str, int]]:
 
 _plan = _parse(os.environ.get(VARIABLE, ""))
 _passed: dict[str, int] = {}
+
+
+@contextlib.contextmanager
+def armed(text: str) -> Iterator[None]:
+    """Fail in this process as ``text`` says while the block runs."""
+    _plan.update(_parse(text))
+    try:
+        yield
+    finally:
+        _plan.clear()
+        _passed.clear()
 
 
 def reach(name: str) -> None:

@@ -106,7 +106,7 @@ class _Night:
     # -- export ---------------------------------------------------------------------------------------------------
 
     def _export(self, source: Source, archive: Archive) -> SourceResult:
-        order = Order(self._run_id, source.fingerprint, source.limit, int(source.overlap))
+        order = Order(self._run_id, source.fingerprint, source.limit, int(source.overlap), source.segment_size)
         try:
             self._stop.check()
             with assemble.client(source, archive.account, self._stop) as client:

@@ -33,7 +33,7 @@ class SourceStatus:
 
     source: str
     data_through: datetime | None
-    age_seconds: float | None
+    age_seconds: int | None
     """Since ``data_through``; None where nothing is complete yet."""
     complete: bool
     why_not: str | None
@@ -57,7 +57,8 @@ def status(config: Config, *, now: datetime | None = None) -> list[SourceStatus]
     held = segments.sources(folder.archive) if folder.exists else []
     fingerprints = {source.name: source.fingerprint for source in config.sources}
     moment = now or datetime.now(UTC)
-    return [_of(folder, name, fingerprints.get(name), moment) for name in sorted({*held, *fingerprints})]
+    expected = set() if config.is_implied and held else set(fingerprints)
+    return [_of(folder, name, fingerprints.get(name), moment) for name in sorted({*held, *expected})]
 
 
 def _of(folder: DataFolder, name: str, fingerprint: str | None, now: datetime) -> SourceStatus:
@@ -70,10 +71,10 @@ def _of(folder: DataFolder, name: str, fingerprint: str | None, now: datetime) -
     return SourceStatus(
         source=name,
         data_through=through,
-        age_seconds=None if through is None else (now - through).total_seconds(),
+        age_seconds=None if through is None else int((now - through).total_seconds()),
         complete=through is not None and not doubts and last is not None and last.complete,
         why_not="never exported" if last is None else last.why_not,
-        last_run=None if last is None else datetime.fromtimestamp(last.ended_at / 1e6, UTC),
+        last_run=None if last is None else datetime.fromtimestamp(last.ended_at // 1_000_000, UTC),
         versions=sum(footer.completions for footer in archive.footers),
         segments=len(archive.footers),
         is_configured=fingerprint is not None,

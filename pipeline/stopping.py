@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import threading
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,20 +15,18 @@ class StoppedError(Exception):
 
 
 class Stop:
-    """Whether a run was asked to stop; waiting and reading from the network give way at once."""
+    """Whether a run was asked to stop; waiting and reading from the network give way at once.
+
+    No locks: ``ask`` is called by a signal handler, in the middle of whatever the run was doing.
+    """
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
+        self.asked = False
         self._interruptible = False
 
-    @property
-    def asked(self) -> bool:
-        """Whether a stop was asked for."""
-        return self._asked.is_set()
-
     def ask(self) -> None:
-        """Ask for a stop; from a signal handler this interrupts a wait for the network."""
-        self._asked.set()
+        """Ask for a stop; from a signal handler this breaks off a wait."""
+        self.asked = True
         if self._interruptible:
             self._interruptible = False
             raise StoppedError
@@ -40,15 +38,15 @@ class Stop:
 
     def sleep(self, seconds: float) -> None:
         """Wait, unless asked to stop."""
-        self._asked.wait(seconds)
-        self.check()
+        with self.interruptible():
+            time.sleep(seconds)
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
         """Let ``ask`` break off what happens in this block: it holds nothing that could be half done."""
-        self.check()
         self._interruptible = True
         try:
+            self.check()
             yield
         finally:
             self._interruptible = False

@@ -42,8 +42,9 @@ class State:
 class Held:
     """Answers which state is held of an id, for ids in the window that was asked for last."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, *, window: int = WINDOW_IDS) -> None:
         self._archive = archive
+        self._window = window
         self._from, self._to = 0, -1
         self._states: dict[str, State] = {}
         self._undated: dict[str, State] = {}
@@ -66,7 +67,8 @@ class Held:
 
     def state(self, id_: str) -> State | None:
         """Return the latest state held; None for an id that is not held."""
-        return self._states.get(id_) or self._undated.get(id_)
+        states = [state for state in (self._states.get(id_), self._undated.get(id_)) if state]
+        return max(states, key=lambda state: (state.segment, state.row), default=None)
 
     def add(self, id_: str, state: State) -> None:
         """Take note of a version that is about to be written."""
@@ -85,7 +87,7 @@ class Held:
         """Return how far a window from here may go without holding too many ids; at least to ``last``."""
         total = 0
         for footer in sorted(overlapping, key=lambda footer: footer.first or 0):
-            if total > WINDOW_IDS and (footer.first or 0) > last:
+            if total > self._window and (footer.first or 0) > last:
                 return (footer.first or 0) - 1
             total += footer.completions
         return 2**63

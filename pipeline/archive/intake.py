@@ -7,6 +7,7 @@ they are called changed: servers do not keep the order of keys.
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from pipeline.archive.segments import Archive, Footer, Reading
     from pipeline.handoff import Page, Row
 
-#: Bodies per segment: what is fetched again, at most, after a crash, and what a stage holds in memory at a time.
-SEGMENT_BYTES = 32 * 2**20
+#: Skipped ids remembered, so that a row that the walk repeats counts once: far more than a retreat goes back.
+REMEMBERED = 10_000
 
 
 @dataclass(slots=True)
@@ -66,24 +67,29 @@ def _now() -> datetime:
 class Intake:
     """Keeps what one run receives from one source.
 
-    ``position`` is where the former runs had read to: a new row from before it came late.
+    ``position`` is where the former runs had read to: a new row from before it came late. ``segment_size`` bounds the
+    bodies of a segment: what is fetched again, at most, after a crash, and what a stage holds in memory at a time.
     """
 
-    def __init__(self, archive: Archive, position: int | None, *, now: Callable[[], datetime] = _now) -> None:
+    def __init__(
+        self, archive: Archive, position: int | None, *, segment_size: int, now: Callable[[], datetime] = _now
+    ) -> None:
         self.counts = Counts()
         self._archive = archive
         self._held = Held(archive)
         self._position = position
+        self._segment_size = segment_size
         self._now = now
         self._begun_behind = archive.last
         self._rows: list[_Kept] = []
         self._bytes = 0
+        self._skipped: OrderedDict[str, None] = OrderedDict()
         self._bodies = lru_cache(maxsize=2)(self._read_bodies)
 
     @property
     def is_full(self) -> bool:
         """Whether it is time to cut a segment."""
-        return self._bytes >= SEGMENT_BYTES
+        return self._bytes >= self._segment_size
 
     def known(self, page: Page) -> frozenset[str]:
         """Return which ids of a page are held."""
@@ -104,7 +110,7 @@ class Intake:
             self.counts.new += 1
             self._note_lateness(row)
         elif state.content_hash == content_hash or self._same(state, row):
-            self.counts.skipped += state.segment <= self._begun_behind
+            self._skip(row, state)
             return
         else:
             self.counts.changed += 1
@@ -115,6 +121,15 @@ class Intake:
         self._keep(
             _Kept("completion", row.id, row.created, now, first_seen, is_version, previous, content_hash, row.body)
         )
+
+    def _skip(self, row: Row, state: State) -> None:
+        """Count a row received again, once however often the walk itself repeats it."""
+        if state.segment > self._begun_behind or row.id in self._skipped:
+            return
+        self.counts.skipped += 1
+        self._skipped[row.id] = None
+        if len(self._skipped) > REMEMBERED:
+            self._skipped.popitem(last=False)
 
     def _keep(self, row: _Kept) -> None:
         self._rows.append(row)
@@ -140,11 +155,10 @@ class Intake:
     def cut(self, reading: Reading, *, run: tuple[str, bytes] | None = None) -> Footer:
         """Write what was taken as one segment, with its coverage, and with the record of the run where it ends."""
         now = self._now()
-        for span in reading.spans:
-            self._keep(_Kept.note("coverage", "", now, msgspec.json.encode(span)))
+        notes = [_Kept.note("coverage", "", now, msgspec.json.encode(span)) for span in reading.spans]
         if run is not None:
-            self._keep(_Kept.note("run", run[0], now, run[1]))
-        footer = self._archive.append(_table(self._rows), reading)
+            notes.append(_Kept.note("run", run[0], now, run[1]))
+        footer = self._archive.append(_table([*self._rows, *notes]), reading)
         self._rows, self._bytes = [], 0
         return footer
 

@@ -20,7 +20,22 @@ from pipeline.version import __version__
 _EXITS = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 
 
+class _Commands(click.Group):
+    """Ends quietly where whoever reads our output has seen enough, as `head` expects."""
+
+    def invoke(self, context: click.Context) -> int:
+        """Run a command and hand all of its output over."""
+        try:
+            code: int = super().invoke(context)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            sys.stdout = None  # nothing is flushed into the closed pipe at exit
+            return 0
+        return code
+
+
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=f"\b\nExit codes:\n{_EXITS}",
 )
@@ -38,7 +53,7 @@ def main() -> None:
     try:
         code = cli.main(prog_name="pipeline", standalone_mode=False)
     except PipelineError as error:
-        Log().error(error)
+        Log().explain(error)
         code = error.exit_code
     except click.ClickException as error:
         error.show()
@@ -46,12 +61,4 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         Log().say("warning", "stopped", "stopped")
         code = 130
-    except BrokenPipeError:
-        code = _reader_left()
     sys.exit(code)
-
-
-def _reader_left() -> int:
-    """Whoever read our output has seen enough: end quietly, as `head` expects."""
-    sys.stdout = None  # nothing is flushed into the closed pipe at exit
-    return 0

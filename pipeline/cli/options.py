@@ -19,12 +19,12 @@ config_option = click.option(
     "--config",
     "config_file",
     envvar="PIPELINE_CONFIG",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, dir_okay=False, readable=False),
     help="Settings in TOML; without one the environment describes a source named default.",
 )
 data_option = click.option(
     "--data",
-    type=click.Path(path_type=Path, file_okay=True),
+    type=click.Path(path_type=Path, readable=False),
     help="The data folder; wins over PIPELINE_DATA and the settings. [default: ./data]",
 )
 format_option = click.option(

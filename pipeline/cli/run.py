@@ -38,23 +38,31 @@ def run(config_file: Path | None, data: Path | None, as_json: bool, log_format: 
     pipeline run --config pipeline.toml --json
     """
     from pipeline import console  # noqa: PLC0415 - --help stays light
+    from pipeline.errors import PipelineError  # noqa: PLC0415
     from pipeline.folder import DataFolder  # noqa: PLC0415
     from pipeline.nightly import export  # noqa: PLC0415
     from pipeline.stopping import Stop  # noqa: PLC0415
 
-    config = load_config(config_file, data)
     log = console.Log(log_format)
     is_live = progress == "always" or (progress == "auto" and log_format == "text" and sys.stderr.isatty())
     reporter = console.Reporter(log, is_live=is_live)
     stop = Stop()
     signals = _Signals(stop)
-    with signals.heard():
-        result = export(config, stop=stop, observe=reporter)
+    try:
+        config = load_config(config_file, data)
+        with signals.heard():
+            result = export(config, stop=stop, observe=reporter)
+    except PipelineError as error:
+        log.explain(error)
+        return signals.code or error.exit_code
+    finally:
         reporter.end()
+    if as_json or log_format == "json":
+        log.result(result)
     if as_json:
         console.emit_json(result.as_dict())
     else:
-        click.echo(console.summary(result, DataFolder(config.data).snapshot))
+        console.say(console.summary(result, DataFolder(config.data).snapshot))
     return signals.code or result.exit_code
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from pipeline.errors import ConfigError, NoListRouteError, PipelineError, RefusedError, ServerError
 from pipeline.extract.page import BadPageError, Filters, decode
-from pipeline.extract.retry import AgainError, Policy, asked_wait, is_transient
+from pipeline.extract.retry import AgainError, Policy, asked_wait, is_worth_retrying, may_pass
 from pipeline.extract.walk import Refusal, Request
 from pipeline.handoff import Account
 from pipeline.version import __version__
@@ -39,6 +39,8 @@ NO_ANCHOR = NO_LIST | {400, 422}
 NO_PERMISSION = frozenset({401, 403})
 RATE_LIMITED = 429
 OK = 200
+#: Letters of a server's message that are repeated: enough for its sentences, not for a page of HTML.
+LONGEST_MESSAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,7 @@ class Client:
         self._key = key
         self._sleep = sleep
         self._guard = guard
-        self._http = httpx.Client(
-            headers=_headers(endpoint, key),
-            timeout=httpx.Timeout(endpoint.timeout, connect=endpoint.connect_timeout),
-        )
+        self._http = _open(endpoint, key)
 
     def __enter__(self) -> Self:
         return self
@@ -159,7 +158,7 @@ class Client:
                 self._say(f"{status} {error.code or error.type}: {message}", answer),
                 hint="waiting does not help: the account needs money or a higher limit",
             )
-        if is_transient(status, answer.headers):
+        if is_worth_retrying(status, answer.headers):
             wait = asked_wait(answer.headers, now=_server_time(answer.headers))
             raise AgainError(self._server_error(f"{status} {message}".rstrip(), answer), wait)
         if status in NO_PERMISSION:
@@ -174,6 +173,8 @@ class Client:
             )
         if status in NO_ANCHOR:
             return Refusal(status, message)
+        if may_pass(status):
+            raise self._server_error(f"{status} {message}".rstrip(), answer)
         raise self._unexpected(status, message, answer)
 
     def _unexpected(self, status: int, message: str, answer: httpx.Response) -> PipelineError:
@@ -199,15 +200,34 @@ class _Error(msgspec.Struct):
 
     message: str = ""
     type: str | None = None
-    code: str | None = None
+    code: str | int | None = None
 
     @classmethod
     def of(cls, body: bytes) -> _Error:
         try:
             told = msgspec.json.decode(body, type=dict[str, msgspec.Raw])["error"]
-            return msgspec.json.decode(told, type=cls)
-        except (msgspec.MsgspecError, KeyError):
+            error = msgspec.json.decode(told, type=cls)
+        except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError):
             return cls()
+        error.message = _one_line(error.message)
+        return error
+
+
+def _one_line(text: str) -> str:
+    """Cut other people's text to what fits a log line and steers no terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:LONGEST_MESSAGE])
+
+
+def _open(endpoint: Endpoint, key: Secret) -> httpx.Client:
+    """Make httpx's client, which reads proxies and certificates from the environment."""
+    timeout = httpx.Timeout(endpoint.timeout, connect=endpoint.connect_timeout)
+    try:
+        return httpx.Client(headers=_headers(endpoint, key), timeout=timeout)
+    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+        raise ConfigError(
+            f"source {endpoint.source}: the proxy or the certificates of the environment cannot be used: {error}",
+            hint="check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
+        ) from error
 
 
 def _headers(endpoint: Endpoint, key: Secret) -> dict[str, str]:

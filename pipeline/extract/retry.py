@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Timeouts, lock conflicts and rate limits; every status from 500 on is retried too (the official SDKs do the same).
+#: Timeouts, lock conflicts and rate limits; the official SDKs also take every status from 500 on for one that may pass.
 TRANSIENT = frozenset({408, 409, 429})
 SERVER_FAULT = 500
+#: The one of them that stays: the server does not know such a question.
+NOT_IMPLEMENTED = 501
 
 
 class AgainError(Exception):
@@ -66,12 +68,15 @@ class Policy:
             raise failure.error from failure
 
 
-def is_transient(status: int, headers: Mapping[str, str]) -> bool:
-    """Tell whether a status is worth another attempt; ``x-should-retry`` overrides it."""
+def may_pass(status: int) -> bool:
+    """Tell whether a status speaks of the moment and not of the question."""
+    return status in TRANSIENT or (status >= SERVER_FAULT and status != NOT_IMPLEMENTED)
+
+
+def is_worth_retrying(status: int, headers: Mapping[str, str]) -> bool:
+    """Tell whether to ask again now; ``x-should-retry`` overrides what the status says."""
     told = headers.get("x-should-retry")
-    if told in {"true", "false"}:
-        return told == "true"
-    return status in TRANSIENT or status >= SERVER_FAULT
+    return told == "true" if told in {"true", "false"} else may_pass(status)
 
 
 def asked_wait(headers: Mapping[str, str], *, now: float) -> float | None:

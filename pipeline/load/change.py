@@ -47,8 +47,9 @@ def arrange(rows: pa.Table, columns: Iterable[str]) -> pa.Table:
 
 
 def without(rows: pa.Table, column: str, values: pa.Array) -> pa.Table:
-    """Leave out the rows that have one of ``values``."""
-    return rows.filter(pc.invert(pc.is_in(rows[column], value_set=values)))
+    """Leave out the rows that have one of ``values``; the very same table, uncopied, where none has."""
+    found = pc.is_in(rows[column], value_set=values)
+    return rows.filter(pc.invert(found)) if pc.any(found).as_py() else rows
 
 
 def work_out(batches: Sequence[Batch], held: int) -> Change | None:

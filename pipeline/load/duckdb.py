@@ -35,12 +35,14 @@ _Setting = str | bool | int | float | list[str]
 #: DuckDB 1.4, 1.5 and 2 open such files; each of them would otherwise choose its own newest.
 STORAGE_VERSION = "v1.4.0"
 _READER: dict[str, _Setting] = {"autoinstall_known_extensions": "false"}
-#: The limit bounds DuckDB's buffers; more threads would only hold more row groups at a time.
+#: Memory and threads bound a load on any machine; more threads gain nothing here. Up to the threshold rows wait in the
+#: log: a row group that goes into the file before it is full is written again each time.
 _WRITER: dict[str, _Setting] = {
     **_READER,
     "storage_compatibility_version": STORAGE_VERSION,
     "memory_limit": "512MB",
-    "threads": "2",
+    "threads": "1",
+    "checkpoint_threshold": "128MB",
 }
 #: Errors of the machine rather than of our SQL; DuckDB 2 also raises the bare base class for a damaged file.
 _OF_THE_MACHINE = (

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.schema import Table
 
 #: Arrow bytes of a row group: it bounds the memory of a merge; far smaller ones compress and scan worse.
-ROW_GROUP_BYTES = 32 << 20
+ROW_GROUP_BYTES = 16 << 20
 
 
 def pieces(path: Path) -> Iterator[pa.Table]:

@@ -8,6 +8,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from pipeline.sandbox.body import encode
+from pipeline.sandbox.bulk import bomb
 from pipeline.sandbox.faults import STATUSES
 from pipeline.sandbox.listing import ApiError
 
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.sandbox.faults import Fault
+    from pipeline.sandbox.house import House
 
 JSON = "application/json"
-HTML = b"<!doctype html><html><head><title>Just a moment</title></head><body>Checking your browser.</body></html>"
+HTML = "text/html; charset=utf-8"
+_PAGE = b"<!doctype html><html><head><title>Just a moment</title></head><body>Checking your browser.</body></html>"
 _WORTH_GZIP = 500
 
 
@@ -36,34 +39,51 @@ class Answer:
 
     def zipped(self) -> Answer:
         """Return the answer compressed by gzip; fast rather than small."""
-        return self.with_body(gzip.compress(self.body, 1, mtime=0), content_encoding="gzip", vary="Accept-Encoding")
+        return self.as_gzip(gzip.compress(self.body, 1, mtime=0))
+
+    def as_gzip(self, body: bytes) -> Answer:
+        """Return the answer with a body that is compressed already."""
+        return self.with_body(body, content_encoding="gzip", vary="Accept-Encoding")
 
     def zipped_for(self, accept_encoding: str) -> Answer:
         """Compress the answer where the client takes gzip and it is worth it."""
-        return self.zipped() if "gzip" in accept_encoding and len(self.body) >= _WORTH_GZIP else self
+        worth = "content-encoding" not in self.headers and len(self.body) >= _WORTH_GZIP
+        return self.zipped() if worth and "gzip" in accept_encoding else self
 
-    def spoiled(self, kind: str) -> Answer:
+    def spoiled(self, fault: Fault) -> Answer:
         """Return the answer with a body that is whole on the wire but not what it says it is."""
-        if kind == "html":
-            return self.with_body(HTML, content_type="text/html; charset=utf-8")
-        if kind == "truncated-json":
-            return self.with_body(self.body[: len(self.body) // 2])
-        zipped = self.zipped()
-        return zipped.with_body(zipped.body[: len(zipped.body) // 2])
+        match fault.kind:
+            case "html":
+                return self.with_body(_PAGE, content_type=HTML)
+            case "wrong-type":
+                return self.with_body(self.body, content_type=HTML)
+            case "truncated-json":
+                return self.with_body(self.body[: len(self.body) // 2])
+            case "bomb":
+                return self.as_gzip(bomb(self.body, fault.number))
+            case _:
+                zipped = self.zipped()
+                return zipped.with_body(zipped.body[: len(zipped.body) // 2])
 
 
-def of_error(error: ApiError) -> Answer:
-    """Answer with the API's error body."""
-    return Answer(error.status, encode(error.body))
+def of_error(error: ApiError, house: House) -> Answer:
+    """Answer with the error body of the house."""
+    status, body = house.refusal(error)
+    return Answer(status, encode(body))
 
 
-def of_status(fault: Fault, now: float) -> Answer:
+def of_status(fault: Fault, house: House, now: float) -> Answer:
     """Answer with the status that a fault asks for, and its header."""
     status, kind, code, message = STATUSES[fault.kind]
-    answer = of_error(ApiError(status, message, kind=kind, code=code))
+    answer = of_error(ApiError(status, message, kind=kind, code=code), house)
     if not fault.header:
         return answer
     value = fault.value
     if value.startswith("date+"):
         value = formatdate(now + float(value.removeprefix("date+")), usegmt=True)
     return answer.with_body(answer.body, **{fault.header: value})
+
+
+def of_redirect(fault: Fault) -> Answer:
+    """Send the client to where a fault says."""
+    return Answer(int(fault.kind), b"", {"location": fault.value})

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from pipeline.sandbox.answer import Answer, of_error, of_status
-from pipeline.sandbox.faults import ANCHORS, CHANGES, LISTINGS, QUERIES, STATUSES, WIRES, Fault, of_kind
+from pipeline.sandbox.answer import Answer, of_error, of_redirect, of_status
+from pipeline.sandbox.faults import (
+    ANCHORS,
+    BODIES,
+    CHANGES,
+    LISTINGS,
+    QUERIES,
+    REDIRECTS,
+    STATUSES,
+    WIRES,
+    Fault,
+    of_kind,
+)
+from pipeline.sandbox.house import HOUSES, Identity
 from pipeline.sandbox.listing import ApiError, Listing, Query
-from pipeline.sandbox.routes import COMPLETIONS, routes
+from pipeline.sandbox.routes import routes
 from pipeline.sandbox.wire import deliver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from starlette.requests import Request
 
@@ -26,11 +38,14 @@ if TYPE_CHECKING:
 
 #: A key that is known but may not list, whatever key the sandbox was given.
 NO_PERMISSION_KEY = "sk-no-permission"
+#: Compressed, these would not be what they are meant to be.
+_NOT_ZIPPED = ("drip", "big")
+_KEY_HEADERS = {name for house in HOUSES.values() for name in house.key_headers}
 
 
 @dataclass(slots=True)
 class Received:
-    """One request as it arrived; the authorization header is not kept."""
+    """One request as it arrived; the headers of the key are not kept."""
 
     number: int
     """Position among all requests, from 1."""
@@ -45,18 +60,11 @@ class Received:
     """None until it is answered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Whom the answers say they are for."""
-
-    organization: str = "org-sandbox"
-    project: str = "proj_sandbox"
-
-
 @dataclass(slots=True)
 class Log:
     """What was asked, in order of arrival; kept in memory, for tests."""
 
+    list_path: str
     requests: list[Received] = field(default_factory=list)
     most_in_flight: int = 0
     _lists: int = 0
@@ -65,9 +73,8 @@ class Log:
 
     def arrived(self, scope: Event) -> Received:
         """Give a request its numbers."""
-        is_list = scope["method"] == "GET" and scope["path"] == COMPLETIONS
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        headers.pop("authorization", None)
+        is_list = scope["method"] == "GET" and scope["path"] == self.list_path
+        headers = {name: value for name, value in _headers(scope["headers"]).items() if name not in _KEY_HEADERS}
         with self._lock:
             self._lists += is_list
             self._in_flight += 1
@@ -103,7 +110,7 @@ class App:
     ) -> None:
         self.store = store
         self.faults = tuple(faults)
-        self.log = Log()
+        self.log = Log(store.shape.path)
         self._key = key
         self._identity = identity or Identity()
         self._on_request = on_request
@@ -116,7 +123,7 @@ class App:
         received = self.log.arrived(scope)
         try:
             answer = await self._answer(received, scope, receive)
-            headers = {**answer.headers, **self._headers(received, time.monotonic() - began)}
+            headers = {**answer.headers, **self._told(received, time.monotonic() - began)}
             await self._deliver(Answer(answer.status, answer.body, headers), received, scope, receive, send)
         finally:
             self.log.left()
@@ -130,9 +137,11 @@ class App:
         for fault in of_kind(received.faults, CHANGES):
             self._change(fault, received)
         for fault in of_kind(received.faults, STATUSES):
-            return of_status(fault, self.store.clock())
-        refusal = self._refusal(scope)
-        return of_error(refusal) if refusal else await self._from_routes(received, scope, receive)
+            return of_status(fault, self.store.house, self.store.clock())
+        for fault in of_kind(received.faults, REDIRECTS):
+            return of_redirect(fault)
+        refusal = self._refusal(received, scope)
+        return of_error(refusal, self.store.house) if refusal else await self._from_routes(received, scope, receive)
 
     def _change(self, fault: Fault, received: Received) -> None:
         """Delete or edit a row just before it is asked for; a row that is gone already stays gone."""
@@ -145,9 +154,13 @@ class App:
         else:
             self.store.edit(target, {"edited": f"before list request {received.list_number}"})
 
-    def _refusal(self, scope: Event) -> ApiError | None:
-        """Say why the key is not enough; None where it is."""
-        given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1").removeprefix("Bearer ")
+    def _refusal(self, received: Received, scope: Event) -> ApiError | None:
+        """Say what is missing, or why the key is not enough; None where all is well."""
+        if self.store.shape.api_version and "api-version" not in received.query:
+            return ApiError(404, "Resource not found", code="404")
+        headers = _headers(scope["headers"])
+        given = next((headers[name] for name in self.store.house.key_headers if name in headers), "")
+        given = given.removeprefix("Bearer ")
         if given == NO_PERMISSION_KEY:
             message = "You have insufficient permissions for this operation. Missing scopes: model.read."
             return ApiError(403, message, code="missing_scope")
@@ -166,8 +179,8 @@ class App:
 
         state = {**scope["state"], "received": received, "request_id": self._request_id(received)}
         await self._routes({**scope, "state": state}, receive, keep)
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in sent[0]["headers"]}
-        return Answer(sent[0]["status"], b"".join(event.get("body", b"") for event in sent[1:]), headers)
+        body = b"".join(event.get("body", b"") for event in sent[1:])
+        return Answer(sent[0]["status"], body, _headers(sent[0]["headers"]))
 
     def _ask(self, request: Request, query: Query) -> Listing:
         """Answer a list request from the store, as the faults have it."""
@@ -189,27 +202,29 @@ class App:
         return self.store.list(query)
 
     async def _deliver(self, answer: Answer, received: Received, scope: Event, receive: Receive, send: Send) -> None:
-        """Send the answer, broken as the first fault of the wire says."""
+        """Send the answer, spoiled and broken as the first faults of either kind say."""
         received.status = answer.status
-        kind = next((fault.kind for fault in of_kind(received.faults, WIRES)), "")
-        if kind in {"html", "truncated-json", "truncated-gzip"}:
-            answer = answer.spoiled(kind)
-        if "content-encoding" not in answer.headers:
+        for fault in of_kind(received.faults, BODIES)[:1]:
+            answer = answer.spoiled(fault)
+        broken = next(iter(of_kind(received.faults, WIRES)), None)
+        if broken is None or broken.kind not in _NOT_ZIPPED:
             answer = answer.zipped_for(received.headers.get("accept-encoding", ""))
-        await deliver(answer, kind, scope["state"]["transport"], receive, send)
+        await deliver(answer, broken, scope["state"]["transport"], receive, send)
 
-    def _headers(self, received: Received, seconds: float) -> dict[str, str]:
-        """Return the headers that every recorded answer has; the date is the store's."""
-        other = "-other" if of_kind(received.faults, ["other-project"]) else ""
-        return {
-            "date": formatdate(self.store.clock(), usegmt=True),
-            "openai-organization": self._identity.organization,
-            "openai-processing-ms": str(max(1, round(seconds * 1000))),
-            "openai-project": self._identity.project + other,
-            "openai-version": "2020-10-01",
-            "x-request-id": self._request_id(received),
-        }
+    def _told(self, received: Received, seconds: float) -> dict[str, str]:
+        """Return the headers that every answer of the house has; the date is the store's."""
+        identity = self._identity
+        if of_kind(received.faults, ["other-project"]):
+            identity = replace(identity, project=f"{identity.project}-other")
+        milliseconds = max(1, round(seconds * 1000))
+        told = self.store.house.headers(identity, self._request_id(received), milliseconds)
+        return {"date": formatdate(self.store.clock(), usegmt=True), **told}
 
     def _request_id(self, received: Received) -> str:
         """Name a request; the same numbers give the same names."""
-        return f"req_{UUID(int=(self.store.seed << 64 | received.number) % 2**128).hex}"
+        return self.store.house.request_id(UUID(int=(self.store.seed << 64 | received.number) % 2**128))
+
+
+def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Read the headers of an event."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}

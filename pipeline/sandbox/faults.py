@@ -2,8 +2,9 @@
 
 List requests are numbered from 1 in order of arrival, retries included; nothing else is counted or disturbed.
 As text (``--fault``) a fault is ``WHEN:KIND`` or ``WHEN:KIND:VALUE``; WHEN is ``3``, ``3-5``, ``3-`` (from 3 on) or
-``10%`` (a seeded coin for each request); VALUE is an id for ``delete`` and ``edit``, or ``HEADER=VALUE``:
-``3:429:retry-after-ms=10``, ``2-:anchor-404``, ``5%:503``, ``4:delete:after``.
+``10%`` (a seeded coin for each request). VALUE is ``HEADER=VALUE`` for a status, a URL for a redirect, an id for
+``delete`` and ``edit``, and a number for ``big`` and ``bomb`` (megabytes) and ``drip`` (how often):
+``3:429:retry-after-ms=10``, ``2-:anchor-404``, ``5%:503``, ``4:delete:after``, ``1:big:50``.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ STATUSES: dict[str, tuple[int, str, str | None, str]] = {
     "529": (529, "overloaded_error", None, "Overloaded."),
 }
 
+#: Another place to ask, named by VALUE.
+REDIRECTS = ("301", "302", "307", "308")
+
 #: An ``after`` that names nothing, in each way that ``Shape.vanished`` knows; nothing happens without ``after``.
 ANCHORS = {"anchor-404": "404", "anchor-400": "400", "anchor-empty": "empty", "anchor-page1": "page1"}
 
@@ -50,7 +54,8 @@ QUERIES: dict[str, Callable[[Query], Query]] = {
     "filter-ignored": lambda query: replace(query, model=None, metadata={}),
 }
 
-#: Lies about a true page; ``stuck``, the page before once more, is told by the app, which remembers it.
+#: Lies about a true page; ``stuck``, the page before once more (``3:stuck``: once and then on), is told by the app,
+#: which remembers it.
 LISTINGS: dict[str, Callable[[Listing], Listing]] = {
     "more": lambda listing: replace(listing, has_more=True),
     "no-more": lambda listing: replace(listing, has_more=False),
@@ -58,13 +63,30 @@ LISTINGS: dict[str, Callable[[Listing], Listing]] = {
     "empty-more-blank": lambda _: Listing(first_id="", last_id="", has_more=True),
 }
 
+#: Bodies that are whole on their way but not what they say they are: see ``answer``.
+BODIES = ("truncated-json", "truncated-gzip", "html", "wrong-type", "bomb")
+
 #: How the bytes fail on their way: see ``wire``.
-WIRES = ("stall", "reset", "cut", "truncated-json", "truncated-gzip", "html")
+WIRES = ("stall", "reset", "cut", "drip", "close", "drop", "hang-up", "big")
+
+#: What counts something, and how much without VALUE: megabytes of a page; blanks before one, 0 for no end.
+NUMBERS = {"big": 200, "bomb": 200, "drip": 0}
 
 #: What happens to the store just before the answer, to the row named by VALUE, or by ``after``, or to any row.
 CHANGES = ("delete", "edit")
 
-KINDS = (*STATUSES, *ANCHORS, *QUERIES, *LISTINGS, "stuck", *WIRES, *CHANGES, "other-project")
+KINDS = (
+    *STATUSES,
+    *REDIRECTS,
+    *ANCHORS,
+    *QUERIES,
+    *LISTINGS,
+    "stuck",
+    *BODIES,
+    *WIRES,
+    *CHANGES,
+    "other-project",
+)
 
 _TEXT = re.compile(r"(?:(?P<at>\d+)(?P<to>-\d*)?|(?P<percent>\d+(?:\.\d+)?)%):(?P<kind>[^:]+)(?::(?P<value>.+))?")
 
@@ -84,11 +106,21 @@ class Fault:
     header: str = ""
     """For a status: a header to send, such as ``retry-after``."""
     value: str = ""
-    """The header's value (``date+N``: N seconds from now, as a date); for ``delete``, ``edit`` an id or ``after``."""
+    """The header's value (``date+N``: N seconds from now, as a date); for ``delete``, ``edit`` an id or ``after``; a
+    redirect's URL; a number."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise UsageError(f"unknown fault {self.kind!r}", hint=f"known faults: {', '.join(KINDS)}")
+        if self.kind in REDIRECTS and not self.value:
+            raise UsageError(f"the fault {self.kind} needs a URL", hint=f"write 1:{self.kind}:URL")
+        if self.kind in NUMBERS and self.value and not self.value.isdecimal():
+            raise UsageError(f"the fault {self.kind} needs a number, not {self.value!r}", hint=f"write 1:{self.kind}:5")
+
+    @property
+    def number(self) -> int:
+        """How much, for the kinds that count something."""
+        return int(self.value or NUMBERS[self.kind])
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -100,7 +132,9 @@ class Fault:
                 hint=f"write WHEN:KIND or WHEN:KIND:VALUE, such as 3:503 or 3-5:429:retry-after=1 or 10%:reset; "
                 f"kinds: {', '.join(KINDS)}",
             )
-        header, _, value = (match["value"] or "").rpartition("=")
+        header, value = "", match["value"] or ""
+        if match["kind"] in STATUSES:
+            header, _, value = value.rpartition("=")
         if match["percent"]:
             return cls(match["kind"], times=0, rate=float(match["percent"]) / 100, header=header, value=value)
         return cls(match["kind"], int(match["at"]), _times(int(match["at"]), match["to"]), header=header, value=value)

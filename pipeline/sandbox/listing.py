@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from pipeline.sandbox.body import encode
-from pipeline.sandbox.shape import Order
+from pipeline.sandbox.shape import Order, Shape
 
 DEFAULT_LIMIT = 20
 
@@ -31,26 +31,29 @@ class Listing:
     first_id: str | None = None
     last_id: str | None = None
     has_more: bool = False
+    total: int | None = None
+    """How many rows the server says there are; None where it does not say."""
 
     @classmethod
-    def of(cls, entries: Iterable[tuple[str | None, bytes]], *, has_more: bool) -> Self:
+    def of(cls, entries: Iterable[tuple[str | None, bytes]], shape: Shape, *, has_more: bool = False) -> Self:
         """Make a page of (id, JSON text) pairs."""
-        ids, rows = zip(*entries, strict=True) if (entries := tuple(entries)) else ((None,), ())
-        return cls(rows, ids[0], ids[-1], has_more)
+        ids, rows = zip(*entries, strict=True) if (entries := tuple(entries)) else ((shape.no_id,), ())
+        return cls(rows, ids[0], ids[-1], has_more, len(rows) if shape.total else None)
 
     def encode(self) -> bytes:
         """Return the envelope, the rows in it byte for byte as they are."""
-        first, last, more = (encode(value) for value in (self.first_id, self.last_id, self.has_more))
-        return b'{"object":"list","data":[%b],"first_id":%b,"last_id":%b,"has_more":%b}' % (
-            b",".join(self.rows),
-            first,
-            last,
-            more,
-        )
+        rest: dict[str, str | int | None] = {
+            "first_id": self.first_id,
+            "last_id": self.last_id,
+            "has_more": self.has_more,
+        }
+        if self.total is not None:
+            rest["total"] = self.total
+        return b'{"object":"list","data":[%b],%b' % (b",".join(self.rows), encode(rest)[1:])
 
 
 class ApiError(Exception):
-    """The API refuses: a status and the error body."""
+    """The API refuses: a status, and what the error body says, where it says so much."""
 
     def __init__(
         self,
@@ -63,7 +66,10 @@ class ApiError(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+        self.message = message
+        self.kind = kind
+        self.param = param
+        self.code = code
 
 
 def not_found(completion_id: str) -> ApiError:

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
+from pipeline.sandbox.answer import of_error
 from pipeline.sandbox.body import encode, glance
 from pipeline.sandbox.create import create, response
 from pipeline.sandbox.listing import DEFAULT_LIMIT, ApiError, Query, bad_value
@@ -23,25 +24,23 @@ if TYPE_CHECKING:
     from pipeline.sandbox.listing import Listing
     from pipeline.sandbox.store import Store
 
-COMPLETIONS = "/v1/chat/completions"
-ONE = COMPLETIONS + "/{completion_id}"
+_NO_METHOD = 405
 _METADATA = re.compile(r"metadata\[(.*)\]")
 
 
 def routes(store: Store, ask: Callable[[Request, Query], Listing]) -> Starlette:
-    """Return the API over ``store``; list requests are answered by ``ask``."""
-    api = _Api(store, ask)
-    return Starlette(
-        routes=[
-            Route(COMPLETIONS, api.list, methods=["GET"]),
-            Route(COMPLETIONS, api.create, methods=["POST"]),
-            Route(ONE, api.retrieve, methods=["GET"]),
-            Route(ONE, api.edit, methods=["POST"]),
-            Route(ONE, api.delete, methods=["DELETE"]),
-            Route(ONE + "/messages", api.messages, methods=["GET"]),
-        ],
-        exception_handlers={ApiError: _refuse, HTTPException: _no_route},
-    )
+    """Return the API over ``store``, as far as its shape has one; list requests are answered by ``ask``."""
+    api, shape = _Api(store, ask), store.shape
+    one = shape.path + "/{completion_id}"
+    reading = [
+        Route(shape.path, api.list, methods=["GET"]),
+        Route(one, api.retrieve, methods=["GET"]),
+        Route(one + "/messages", api.messages, methods=["GET"]),
+    ]
+    changing = [Route(one, api.edit, methods=["POST"]), Route(one, api.delete, methods=["DELETE"])]
+    creating = [Route(shape.path, api.create, methods=["POST"])]
+    known = creating if shape.only_creates else [*reading, *creating, *(changing if shape.changes else ())]
+    return Starlette(routes=known, exception_handlers={ApiError: api.refuse, HTTPException: api.no_route})
 
 
 class _Api:
@@ -75,10 +74,26 @@ class _Api:
         asked = glance(await request.body())
         store, now = self._store, int(self._store.clock())
         row = create(asked, rng=self._random, now=now, request_id=request.state.request_id)
-        if asked.get("store") is not False:
+        if store.shape.always_stores or asked.get("store") is not False:
             visible_at = now + store.shape.generation + store.shape.lag
             store.add(row, visible_at=visible_at, messages=asked["messages"])
         return _json(encode(response(row)))
+
+    def refuse(self, _: Request, error: Exception) -> Response:
+        """Answer with the API's error body."""
+        refusal: Any = error
+        answer = of_error(refusal, self._store.house)
+        return Response(answer.body, answer.status, answer.headers)
+
+    def no_route(self, request: Request, error: Exception) -> Response:
+        """Say in the API's words that no such route or method exists."""
+        told: Any = error
+        where = f"({request.method} {request.url.path})"
+        if told.status_code == _NO_METHOD or self._store.shape.only_creates:
+            refusal = ApiError(_NO_METHOD, f"Not allowed: {where}", code="method_not_supported")
+        else:
+            refusal = ApiError(told.status_code, f"Invalid URL {where}", code="unknown_url")
+        return self.refuse(request, refusal)
 
 
 def read_query(request: Request) -> Query:
@@ -104,22 +119,5 @@ def _id(request: Request) -> str:
     return str(request.path_params["completion_id"])
 
 
-def _json(body: bytes, status: int = 200) -> Response:
-    return Response(body, status, media_type="application/json")
-
-
-def _refuse(_: Request, error: Exception) -> Response:
-    """Answer with the API's error body."""
-    refusal: Any = error
-    return _json(encode(refusal.body), refusal.status)
-
-
-def _no_route(request: Request, error: Exception) -> Response:
-    """Say in the API's words that no such route or method exists."""
-    told: Any = error
-    where = f"({request.method} {request.url.path})"
-    if told.status_code == 405:  # noqa: PLR2004 - the one status that is told apart
-        refusal = ApiError(405, f"Not allowed: {where}", code="method_not_supported")
-    else:
-        refusal = ApiError(told.status_code, f"Invalid URL {where}", code="unknown_url")
-    return _refuse(request, refusal)
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")

@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING, Self
 
 import uvicorn
 
-from pipeline.sandbox.app import App, Identity, Received
+from pipeline.sandbox.app import App, Received
 from pipeline.sandbox.wire import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pipeline.sandbox.faults import Fault
+    from pipeline.sandbox.house import Identity
     from pipeline.sandbox.store import Store
 
 _BACKLOG = 128
 
 
 class Server:
-    """Serves a store while the block runs: ``with Server(store) as server: ... server.base_url``."""
+    """Serves a store while the block runs: ``with Server(store) as server: ... server.base_url``.
+
+    ``tls`` names the files of a certificate and its key.
+    """
 
     def __init__(  # noqa: PLR0913 - the switches of a test double, all keywords
         self,
@@ -34,11 +38,13 @@ class Server:
         on_request: Callable[[Received], None] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        tls: tuple[str, str] | None = None,
     ) -> None:
         self.store = store
         self.app = App(store, faults=faults, key=key, identity=identity, on_request=on_request)
+        self._scheme = "https" if tls else "http"
         self._address = (host, port)
-        self._listener = _Listener(self.app)
+        self._listener = _Listener(self.app, tls)
         self._thread = threading.Thread(target=self._listener.run, name="sandbox", daemon=True)
 
     def __enter__(self) -> Self:
@@ -65,7 +71,9 @@ class Server:
     @property
     def base_url(self) -> str:
         """What a client takes as base URL."""
-        return f"http://{self._address[0]}:{self._address[1]}/v1"
+        shape = self.store.shape
+        query = f"?api-version={shape.api_version}" if shape.api_version else ""
+        return f"{self._scheme}://{self._address[0]}:{self._address[1]}{shape.root}{query}"
 
     @property
     def requests(self) -> list[Received]:
@@ -81,7 +89,8 @@ class Server:
 class _Listener(uvicorn.Server):
     """uvicorn that stops when told from another thread, without waiting for anybody."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, tls: tuple[str, str] | None) -> None:
+        certificate, key = tls or (None, None)
         # The date is the store's, not the machine's; the app logs for itself and never content.
         config = uvicorn.Config(
             app,
@@ -93,7 +102,10 @@ class _Listener(uvicorn.Server):
             access_log=False,
             log_config=None,
             log_level="critical",
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
         )
+        config.load()  # here, where a certificate that cannot be read raises to who named it
         super().__init__(config)
         self.sockets: list[socket.socket] = []
         self._ready = threading.Event()

@@ -7,17 +7,17 @@ A row is visible from its own ``visible_at`` on, by the store's clock. Until the
 from __future__ import annotations
 
 import heapq
-import json
 import random
 import threading
 import time
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from pipeline.sandbox.body import encode, glance
+from pipeline.sandbox.house import HOUSES
 from pipeline.sandbox.listing import Listing, Query, bad_value, not_found
 from pipeline.sandbox.messages import stored_messages
 from pipeline.sandbox.shape import Shape
@@ -43,6 +43,8 @@ class Stored:
     model: str | None
     metadata: dict[str, Any]
     messages: Sequence[Mapping[str, Any]]
+    foreign: bool = False
+    """Of another owner: it takes a place on a page, and is left out when the page is shown."""
     listed: bool = False
     """Whether the row is visible; turns true once, when its time has come."""
 
@@ -51,6 +53,10 @@ class Stored:
         model_fits = query.model is None or query.model == self.model
         return model_fits and all(self.metadata.get(key) == value for key, value in query.metadata.items())
 
+    def answers(self) -> Iterator[Mapping[str, Any]]:
+        """Yield what the model said."""
+        return (choice["message"] for choice in glance(self.body).get("choices", ()))
+
 
 class Store:
     """Stored completions of one project; safe to change from a test while a server lists them."""
@@ -58,6 +64,7 @@ class Store:
     def __init__(self, clock: Callable[[], float] = time.time, shape: Shape | None = None, seed: int = 0) -> None:
         self.clock = clock
         self.shape = shape or Shape()
+        self.house = HOUSES[self.shape.house]
         self.seed = seed
         self._random = random.Random(seed)
         self._numbers = count(1)
@@ -73,28 +80,31 @@ class Store:
         created: int | None = None,
         visible_at: float | None = None,
         messages: Sequence[Mapping[str, Any]] = (),
+        foreign: bool = False,
     ) -> str:
         """Store a completion and return its id; bytes are served as they are, even where they are no JSON.
 
-        It is visible at once unless ``visible_at`` says when. A known id is replaced. ``created`` is needed only
-        where the body has no usable one.
+        It is visible at once unless ``visible_at`` says when. A known id is replaced, also where ``created`` moves.
+        ``created`` is needed only where the body has no usable one. ``foreign`` makes it another owner's.
         """
-        text = body if isinstance(body, bytes) else encode(body)
-        fields = glance(text) if isinstance(body, bytes) else body
+        fields = glance(body) if isinstance(body, bytes) else body
+        text = body if isinstance(body, bytes) else encode(self.house.row(body, messages))
         with self._lock:
             row = self._row(text, fields, created, visible_at, messages)
+            row.foreign = foreign
             self._remove(row.key)
             self._rows[row.key] = row
             heapq.heappush(self._waiting, (row.visible_at, next(self._numbers), row))
         return row.key
 
     def edit(self, completion_id: str, metadata: Mapping[str, str] | None) -> bytes:
-        """Replace the metadata and return the new body."""
+        """Replace the metadata and return the new body; a body that holds no object stays as it is."""
         with self._lock:
             row = self._visible(completion_id)
             row.metadata = dict(metadata or {})
-            row.body = encode({**json.loads(row.body), "metadata": row.metadata})
-            return row.body
+            if fields := glance(row.body):
+                row.body = encode({**fields, "metadata": row.metadata})
+            return self.house.alone(row.body)
 
     def delete(self, completion_id: str) -> None:
         """Forget a visible completion; 404 for any other."""
@@ -102,9 +112,9 @@ class Store:
             self._remove(self._visible(completion_id).key)
 
     def retrieve(self, completion_id: str) -> bytes:
-        """Return the body."""
+        """Return one completion, as retrieve shows it."""
         with self._lock:
-            return self._visible(completion_id).body
+            return self.house.alone(self._visible(completion_id).body)
 
     def list(self, query: Query | None = None) -> Listing:
         """Return one page of what is visible now."""
@@ -125,18 +135,18 @@ class Store:
                 self._surface()
                 return self._page(query, None)
         if how == "empty":
-            return Listing()
+            return Listing.of((), self.shape)
         if how == "400":
             raise bad_value("after", f"Invalid 'after': no completion with id {query.after}")
         raise not_found(str(query.after))
 
     def messages(self, completion_id: str, query: Query | None = None) -> Listing:
-        """Return one page of the input messages, oldest first unless told otherwise."""
+        """Return one page of the messages, oldest first unless told otherwise."""
         query = query or Query()
         self._check_limit(query)
         with self._lock:
             row = self._visible(completion_id)
-        rows = stored_messages(row.key, row.messages)
+        rows = stored_messages(row.key, [*row.messages, *(row.answers() if self.shape.answers else ())])
         if query.order == "desc":
             rows.reverse()
         if query.after is not None:
@@ -145,7 +155,7 @@ class Store:
                 raise not_found(query.after)
             rows = rows[ids.index(query.after) + 1 :]
         page = ((message["id"], encode(message)) for message in rows[: query.limit])
-        return Listing.of(page, has_more=len(rows) > query.limit)
+        return Listing.of(page, self.shape, has_more=len(rows) > query.limit)
 
     def visible_ids(self) -> set[str]:
         """Return the ids that a perfect export holds now."""
@@ -155,19 +165,18 @@ class Store:
         """Return every visible completion's JSON text by id: the truth."""
         with self._lock:
             self._surface()
-            return {key: self._rows[key].body for _, key in self._order}
+            rows = (self._rows[key] for _, key in self._order)
+            return {row.key: row.body for row in rows if not row.foreign}
 
     def sample(self) -> str | None:
         """Return the id of some visible completion; None where nothing is visible."""
         with self._lock:
-            self._surface()
-            return self._random.choice(self._order)[1] if self._order else None
+            keys = list(self.bodies())
+            return self._random.choice(keys) if keys else None
 
     def __len__(self) -> int:
         """Count what is visible now."""
-        with self._lock:
-            self._surface()
-            return len(self._order)
+        return len(self.bodies())
 
     def _row(
         self,
@@ -198,7 +207,7 @@ class Store:
         """Return the row, or answer 404 as for an unknown one."""
         self._surface()
         row = self._rows.get(completion_id)
-        if row is None or not row.listed:
+        if row is None or not row.listed or row.foreign:
             raise not_found(completion_id)
         return row
 
@@ -224,15 +233,18 @@ class Store:
         if query.limit < 1:
             message = f"Invalid 'limit': integer below minimum value. Expected a value >= 1, but got {query.limit}."
             raise bad_value("limit", message, code="integer_below_min_value")
-        if query.limit > (largest := self.shape.max_limit):
+        largest = self.shape.max_limit
+        if largest is not None and query.limit > largest:
             message = (
                 f"Invalid 'limit': integer above maximum value. Expected a value <= {largest}, but got {query.limit}."
             )
             raise bad_value("limit", message, code="integer_above_max_value")
 
     def _page(self, query: Query, anchor: Stored | None) -> Listing:
-        """Gather whole seconds beyond the anchor until the page is full."""
+        """Gather whole seconds beyond the anchor until the page is full; what is not to be shown is left out last."""
         found: list[Stored] = []
+        if not self.shape.by_metadata:
+            query = replace(query, metadata={})
         seconds = self._falling if (query.order or self.shape.default_order) == "desc" else self._rising
         for second in seconds(anchor):
             rows = [row for _, key in second if (row := self._rows[key]).matches(query)]
@@ -241,7 +253,8 @@ class Store:
             found += rows
             if len(found) > query.limit:
                 break
-        return Listing.of(((row.id, row.body) for row in found[: query.limit]), has_more=len(found) > query.limit)
+        shown = ((row.id, row.body) for row in found[: query.limit] if not row.foreign)
+        return Listing.of(shown, self.shape, has_more=len(found) > query.limit)
 
     def _rising(self, anchor: Stored | None) -> Iterator[_Keys]:
         """Yield one second's rows after the other, from the anchor towards the newest."""

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import subprocess
+import sys
 
 import duckdb
+import pyarrow as pa
+import pytest
 
-from pipeline.load.duckdb import DuckDBDestination
-from pipeline.schema import TABLES
+from pipeline import failpoints
+from pipeline.errors import DiskFullError, FolderInUseError, RefusedError, TryAgainError
+from pipeline.failpoints import FailpointError
+from pipeline.load.duckdb import DuckDBDestination, explained
+from pipeline.load.meanings import DamagedError, meaning
+from pipeline.schema import TABLES, describe
 
 from .conformance import Conformance
-from .made import in_order
+from .made import DAY, TENTH, Memory, Source, Version, example, in_order
 
 
 class TestDuckDB(Conformance):
@@ -32,5 +41,188 @@ class TestDuckDB(Conformance):
         return table.cast(TABLES[name].columns).to_pylist(maps_as_pydicts="strict")
 
     def check_stopped(self, contents, before, after):
-        """A transaction leaves all or nothing."""
+        """Find all or nothing: it was a transaction."""
         assert contents in (before, after)
+
+
+def writer_of(folder):
+    return folder / ".writer" / "writer.duckdb"
+
+
+def ask(path, sql):
+    with contextlib.closing(duckdb.connect(path, read_only=True)) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection.execute(sql).fetchall()
+
+
+def test_storage_version(tmp_path):
+    """The file is of the storage version that DuckDB 1.4 and later can open, and private."""
+    TestDuckDB().load(tmp_path)
+    assert ask(writer_of(tmp_path), "SELECT tags['storage_version'] FROM duckdb_databases() WHERE NOT internal") == [
+        ("v1.4.0+",)
+    ]
+    assert writer_of(tmp_path).stat().st_mode & 0o777 == 0o600
+
+
+def test_declared_types_and_comments(tmp_path):
+    """Every column has its declared type and sentence, every table and view its sentence; there is no index."""
+    TestDuckDB().load(tmp_path)
+    columns = ask(writer_of(tmp_path), "SELECT table_name, column_name, comment, is_nullable FROM duckdb_columns()")
+    declared = {
+        (table.name, field.name, describe(field), field.nullable)
+        for table in TABLES.values()
+        for field in table.columns
+    }
+    assert declared <= set(columns)
+    types = "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = 'completions'"
+    kinds = dict(ask(writer_of(tmp_path), types))
+    assert (kinds["seed"], kinds["created"], kinds["metadata"], kinds["tools"], kinds["created_date"]) == (
+        "BIGINT",
+        "TIMESTAMP WITH TIME ZONE",
+        "MAP(VARCHAR, VARCHAR)",
+        "VARCHAR",
+        "DATE",
+    )
+    named = (
+        "SELECT table_name FROM duckdb_tables() WHERE comment IS NULL UNION ALL SELECT view_name FROM duckdb_views() "
+    )
+    assert ask(writer_of(tmp_path), named + "WHERE comment IS NULL AND NOT internal") == []
+    assert ask(writer_of(tmp_path), "SELECT * FROM duckdb_indexes()") == []
+
+
+def test_rows_lie_in_order(tmp_path):
+    """Rows are stored by created, so that a query for some days skips the rest."""
+    TestDuckDB().load(tmp_path, [Source().batch(*(Version(f"{n}", TENTH + 7 * n % 5 * DAY) for n in range(5)))])
+    stored = ask(writer_of(tmp_path), "SELECT created FROM completions ORDER BY rowid")
+    assert stored == sorted(stored)
+    assert len(stored) == 5
+
+
+def test_file_in_use(tmp_path):
+    """A file that another process has open is said to be in use, and stays as it is."""
+    suite, source = TestDuckDB(), Source()
+    suite.load(tmp_path, [source.batch(example())])
+    code = f"import duckdb; held = duckdb.connect({str(writer_of(tmp_path))!r}); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        with pytest.raises(FolderInUseError, match=r"writer\.duckdb"):
+            suite.open(tmp_path)
+        holder.communicate(b"\n")
+    assert suite.load(tmp_path) == {"prod": 1}
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database" * 10_000])
+def test_not_a_database(tmp_path, content):
+    """A file that is no DuckDB file holds nothing and is made anew."""
+    writer_of(tmp_path).parent.mkdir()
+    writer_of(tmp_path).write_bytes(content)
+    TestDuckDB().both(tmp_path, [Source().batch(example())])
+
+
+def test_somebody_elses_database(tmp_path):
+    """A DuckDB file without our tables is made anew."""
+    writer_of(tmp_path).parent.mkdir()
+    with contextlib.closing(duckdb.connect(writer_of(tmp_path))) as connection:
+        connection.execute("CREATE TABLE completions (i INTEGER)")
+    TestDuckDB().both(tmp_path, [Source().batch(example())])
+
+
+def test_damage_found_on_the_way(tmp_path):
+    """Damage found while loading ends the run with 75; the next one finds no file and rebuilds it."""
+    suite, source = TestDuckDB(), Source()
+    batches = [source.batch(*(Version(f"{n}", TENTH, f"{n}" * 500) for n in range(5000))), source.batch(Version("7"))]
+    suite.load(tmp_path, batches[:1])
+    content = bytearray(writer_of(tmp_path).read_bytes())
+    # Headers and catalog stay readable; rows do not.
+    for at in range(12_288 + 262_144, len(content) - 8, 262_144):
+        content[at + 1000 : at + 1100] = b"?" * 100
+    writer_of(tmp_path).write_bytes(content)
+    with pytest.raises(TryAgainError) as caught:
+        suite.load(tmp_path, batches[1:])
+    assert caught.value.hint == "run again: it is rebuilt from the archive"
+    suite.both(tmp_path, batches)
+
+
+def test_failed_statement_is_a_bug(tmp_path):
+    """What DuckDB refuses for our own fault is not called a trouble of the machine, and changes nothing."""
+    suite, source = TestDuckDB(), Source()
+    first, second = source.batch(example()), source.batch(example(text="edited"))
+    rows = second.tables["choices"]
+    columns = [pa.nulls(rows.num_rows, pa.string()), *rows.columns[1:]]
+    second.tables["choices"] = pa.Table.from_arrays(columns, schema=rows.schema)
+    suite.load(tmp_path, [first])
+    with pytest.raises(duckdb.ConstraintException):
+        suite.load(tmp_path, [second])
+    suite.both(tmp_path, [first])
+
+
+def test_load_after_a_failure(tmp_path, monkeypatch):
+    """A destination goes on after a load that failed and was rolled back."""
+    suite, (base, later) = TestDuckDB(), TestDuckDB().story()
+    destination = suite.open(tmp_path)
+    destination.load(base)
+    monkeypatch.setattr(failpoints, "_plan", {"duckdb.inserted": ("raise", 1)})
+    monkeypatch.setattr(failpoints, "_passed", {})
+    with pytest.raises(FailpointError):
+        destination.load(later)
+    monkeypatch.undo()
+    destination.load(later)
+    destination.close()
+    model = Memory()
+    model.load([*base, *later])
+    assert suite.contents(tmp_path) == model.contents()
+
+
+def test_usage_views(tmp_path):
+    """Usage is summed by day, source and model; a counter that nobody told is NULL, and rows without usage count."""
+    source = Source()
+    versions = [
+        Version("a", more={"prompt_tokens": 2, "completion_tokens": 1, "prompt_cached_tokens": 1}),
+        Version("b", more={"prompt_tokens": 3, "total_tokens": 2**62}),
+        Version("c", TENTH + DAY, more={"total_tokens": None}),
+        Version("d", TENTH + DAY, more={"total_tokens": 2**62, "model": "gpt-4o-mini"}),
+    ]
+    TestDuckDB().load(tmp_path, [source.batch(*versions)])
+    daily = "SELECT day, model, requests, requests_without_usage, prompt_tokens, completion_tokens, total_tokens, "
+    daily += "prompt_cached_tokens, completion_reasoning_tokens FROM usage_daily WHERE source = 'prod' ORDER BY ALL"
+    assert ask(writer_of(tmp_path), daily) == [
+        (dt.date(2026, 1, 10), "gpt-4o", 2, 0, 5, 1, 2**62 + 3, 1, None),
+        (dt.date(2026, 1, 11), "gpt-4o", 1, 1, None, None, None, None, None),
+        (dt.date(2026, 1, 11), "gpt-4o-mini", 1, 0, None, None, 2**62, None, None),
+    ]
+    by_model = "SELECT source, model, requests, total_tokens, last::VARCHAR FROM usage_by_model ORDER BY model"
+    assert ask(writer_of(tmp_path), by_model) == [
+        ("prod", "gpt-4o", 3, 2**62 + 3, "2026-01-11 00:00:00+00"),
+        ("prod", "gpt-4o-mini", 1, 2**62, "2026-01-11 00:00:00+00"),
+    ]
+
+
+def test_freshness(tmp_path):
+    """Freshness is what the latest run of each source said."""
+    one, two = Source("one"), Source("two")
+    TestDuckDB().load(tmp_path, [one.batch(), one.batch()], [two.batch()])
+    freshness = "SELECT source, run_id, complete, data_through::VARCHAR FROM freshness ORDER BY source"
+    assert ask(writer_of(tmp_path), freshness) == [
+        ("one", "run-2", True, "2026-02-09 00:00:00+00"),
+        ("two", "run-1", True, "2026-02-09 00:00:00+00"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("IO Error: No space left on device", DiskFullError),
+        ("IO Error: Cannot open file: Permission denied", RefusedError),
+        ("IO Error: Read-only file system", RefusedError),
+        ("Corrupt database file: computed checksum 1", DamagedError),
+    ],
+)
+def test_meanings(tmp_path, message, kind):
+    """Each message of DuckDB about the machine becomes the error that says what to do."""
+    assert type(meaning(message, tmp_path)) is kind
+
+
+def test_unknown_trouble(tmp_path):
+    """Trouble of the machine without known words is to be tried again, with DuckDB's own words."""
+    with pytest.raises(TryAgainError, match="fsync"), explained(tmp_path):
+        raise duckdb.FatalException("fsync failed!")

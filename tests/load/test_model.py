@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .made import DAY, TENTH, Memory, Source, Version
 from . import test_duckdb, test_parquet
+from .made import DAY, TENTH, Memory, Source, Version
 
 VERSIONS = st.builds(
     Version,

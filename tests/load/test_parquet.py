@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
+import hashlib
+import json
+import os
+import random
+import shutil
+import string
+
+import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
 
+from pipeline.load import merge
 from pipeline.load.parquet import ParquetDestination
-from pipeline.schema import TABLES
+from pipeline.schema import CHOICES, TABLES, describe
 
 from .conformance import Conformance
-from .made import in_order
+from .made import DAY, TENTH, Memory, Source, Version, example, in_order
 
 PARTITIONS = ds.partitioning(pa.schema([("source", pa.string()), ("created_date", pa.date32())]), flavor="hive")
 
@@ -31,3 +44,175 @@ class TestParquet(Conformance):
         if not files or not files.files:
             return []
         return files.to_table(columns=TABLES[name].columns.names).to_pylist(maps_as_pydicts="strict")
+
+
+def open_in(folder, **modes):
+    return ParquetDestination(folder / "parquet", folder / "scratch", **modes)
+
+
+def files_of(folder):
+    return sorted((folder / "parquet").rglob("*.parquet"))
+
+
+def completions_of(folder, source="prod", date="2026-01-10"):
+    return folder / "parquet" / "completions" / f"source={source}" / f"created_date={date}" / "data.parquet"
+
+
+def test_duckdb_reads_it(tmp_path):
+    """A plain DuckDB glob reads every table, with source and date from the folders' names."""
+    source = Source()
+    open_in(tmp_path).load([source.batch(example(), Version("b", TENTH + DAY), Version("c", None))])
+    glob = f"{tmp_path}/parquet/completions/*/*/*.parquet"
+    with contextlib.closing(duckdb.connect()) as connection:
+        rows = connection.execute(
+            "SELECT source, created_date, id FROM read_parquet(?, hive_partitioning = true) ORDER BY created_date",
+            [glob],
+        ).fetchall()
+    assert rows == [
+        ("prod", dt.date(1970, 1, 1), "c"),
+        ("prod", dt.date(2026, 1, 10), "chatcmpl-1"),
+        ("prod", dt.date(2026, 1, 11), "b"),
+    ]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_files_are_as_declared(tmp_path, name):
+    """A file has the declared columns but those of the partition, with their sentences, in zstd and with statistics."""
+    open_in(tmp_path).load([Source().batch(example())])
+    (path,) = (tmp_path / "parquet" / name).rglob("*.parquet")
+    declared = [field for field in TABLES[name].columns if field.name not in {"source", "created_date"}]
+    with pq.ParquetFile(path) as file:
+        assert file.schema_arrow.equals(pa.schema(declared))
+        assert [describe(field) for field in file.schema_arrow] == [describe(field) for field in declared]
+        column = file.metadata.row_group(0).column(0)
+        assert (column.compression, column.is_stats_set) == ("ZSTD", True)
+
+
+def test_rows_are_sorted(tmp_path, monkeypatch):
+    """A file is sorted by created, NULL last, then id, however rows came and however small its row groups are."""
+    monkeypatch.setattr(merge, "ROW_GROUP_BYTES", 1_000)
+    source, destination = Source(), open_in(tmp_path)
+    for n in (3, 1, 4, 0, 2):
+        rows = [Version(f"{n}-{m}", TENTH + 5 * m + n, "x" * 300) for m in (2, 0, 1)]
+        nulls = [Version(f"null-{n}", None), Version(f"early-{n}", n)]
+        destination.load([source.batch(*rows, *nulls)])
+    with pq.ParquetFile(completions_of(tmp_path)) as file:
+        assert file.num_row_groups > 1
+        ids = file.read(columns=["id"])["id"].to_pylist()
+    assert ids == [f"{n}-{m}" for m in range(3) for n in range(5)]
+    with pq.ParquetFile(completions_of(tmp_path, date="1970-01-01")) as file:
+        ids = file.read(columns=["id"])["id"].to_pylist()
+    assert ids == [f"{kind}-{n}" for kind in ("early", "null") for n in range(5)]
+
+
+def test_old_rows_are_read_a_row_group_at_a_time(tmp_path):
+    """Merging takes no more memory than row groups of the old file, although the file is many times as large."""
+    source, destination = Source(), open_in(tmp_path)
+    text = "".join(random.Random(1).choices(string.printable, k=100_000))
+    for start in range(4):
+        rows = [Version(f"{start}-{n}", TENTH + 1000 * start + n, text[n:] + text[:n]) for n in range(400)]
+        destination.load([source.batch(*rows)])
+    path = tmp_path / "parquet" / "choices" / "source=prod" / "created_date=2026-01-10" / "data.parquet"
+    nothing = CHOICES.columns.empty_table().drop_columns(["source", "created_date"])
+    with pq.ParquetFile(path) as file:
+        sizes = [file.metadata.row_group(n).total_byte_size for n in range(file.num_row_groups)]
+    before = pa.total_allocated_bytes()
+    merged = merge.merge(merge.pieces(path), nothing, CHOICES, nothing["completion_id"])
+    held = [pa.total_allocated_bytes() - before for _ in merged]
+    assert sum(sizes) > 5 * merge.ROW_GROUP_BYTES
+    assert max(held) < 3 * merge.ROW_GROUP_BYTES
+
+
+def test_untouched_files_stay(tmp_path):
+    """A load rewrites the dates that it touches and nothing else."""
+    source, destination = Source(), open_in(tmp_path)
+    destination.load([source.batch(example(), Version("b", TENTH + DAY))])
+    before = {path: path.stat().st_ino for path in files_of(tmp_path)}
+    destination.load([source.batch(Version("c", TENTH + DAY))])
+    rewritten = {path.parts[-4] for path in before if before[path] != path.stat().st_ino}
+    assert rewritten == {"completions", "choices", "runs", "coverage"}
+    assert completions_of(tmp_path).stat().st_ino == before[completions_of(tmp_path)]
+
+
+def test_emptied_file_goes(tmp_path):
+    """No file without rows stays."""
+    source, destination = Source(), open_in(tmp_path)
+    destination.load([source.batch(example())])
+    destination.load([source.batch(example(created=TENTH + DAY, rejects=0))])
+    assert not completions_of(tmp_path).exists()
+    assert not list((tmp_path / "parquet" / "rejects").rglob("*.parquet"))
+
+
+def test_nothing_else_lies_there(tmp_path):
+    """The dataset holds data files and the manifest; the scratch folder is left empty."""
+    open_in(tmp_path).load([Source().batch(example())])
+    names = {path.name for path in (tmp_path / "parquet").rglob("*") if path.is_file()}
+    assert names == {"data.parquet", "manifest.json"}
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_manifest_describes_the_files(tmp_path):
+    """Each file is listed with the checksum, rows and bytes that it really has, and nothing is unfinished."""
+    open_in(tmp_path).load([Source().batch(example(), Version("b", TENTH + DAY))])
+    told = json.loads((tmp_path / "parquet" / "manifest.json").read_text())
+    assert told["bookmarks"] == {"prod": 1}
+    assert told["unfinished"] == []
+    assert told["files"] == {
+        str(path.relative_to(tmp_path / "parquet")): {
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "rows": pq.read_metadata(path).num_rows,
+            "bytes": path.stat().st_size,
+        }
+        for path in files_of(tmp_path)
+    }
+
+
+def lose(path):
+    path.unlink()
+
+
+def cut(path):
+    os.truncate(path, 100)
+
+
+def add(path):
+    other = path.parents[1] / "created_date=2025-01-01"
+    other.mkdir()
+    shutil.copy(path, other / path.name)
+
+
+def spoil_manifest(path):
+    (path.parents[3] / "manifest.json").write_bytes(b"{")
+
+
+def lose_manifest(path):
+    (path.parents[3] / "manifest.json").unlink()
+
+
+@pytest.mark.parametrize("damage", [lose, cut, add, spoil_manifest, lose_manifest])
+def test_dataset_that_is_not_as_told(tmp_path, damage):
+    """A dataset that is not what its manifest says holds nothing, and loading makes it right again."""
+    batch = Source().batch(example())
+    open_in(tmp_path).load([batch])
+    damage(completions_of(tmp_path))
+    destination = open_in(tmp_path)
+    assert destination.bookmarks() == {}
+    destination.load([batch])
+    model = Memory()
+    model.load([batch])
+    assert TestParquet().contents(tmp_path) == model.contents()
+    assert open_in(tmp_path).bookmarks() == {"prod": 1}
+
+
+def modes_of(folder):
+    paths = [folder / "parquet", *(folder / "parquet").rglob("*")]
+    return {(path.is_dir(), path.stat().st_mode & 0o777) for path in paths}
+
+
+def test_modes(tmp_path):
+    """Folders and files are private unless a group may read them; a changed setting changes what is there."""
+    source = Source()
+    open_in(tmp_path).load([source.batch(example())])
+    assert modes_of(tmp_path) == {(True, 0o700), (False, 0o600)}
+    open_in(tmp_path, folder_mode=0o750, file_mode=0o640).load([source.batch(Version("b", TENTH + DAY))])
+    assert modes_of(tmp_path) == {(True, 0o750), (False, 0o640)}

@@ -22,9 +22,11 @@ needs_recordings = pytest.mark.skipif(not RECORDINGS.is_dir(), reason="the recor
 
 @contextmanager
 def asking(store, **options):
-    """Serve a store and hand out the server and a client of it."""
-    with Server(store, **options) as server, httpx.Client(base_url=server.base_url, trust_env=False) as client:
-        yield server, client
+    """Serve a store and hand out the server and a client of it; the query of the base URL goes with every request."""
+    with Server(store, **options) as server:
+        base = httpx.URL(server.base_url)
+        with httpx.Client(base_url=base.copy_with(query=None), params=base.params, trust_env=False) as client:
+            yield server, client
 
 
 def stocked(seconds, **options):

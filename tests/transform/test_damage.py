@@ -136,6 +136,17 @@ def test_unknown_keys_survive_where_they_stood():
     assert call["extra"] == '{"n":null,"function":{"n":1.0},"custom":{"n":2}}'
 
 
+@pytest.mark.parametrize("value", ['"mine"', '""', "null", "{}"])
+def test_a_key_named_extra_is_an_unknown_key(value):
+    """An ``extra`` that the API itself sends is kept like any other unknown key, at every level."""
+    text = b'"extra":%b' % value.encode()
+    body = b'{%b,%b,"choices":[{%b,"message":{"tool_calls":[{%b}]}}]}' % (HEAD, text, text, text)
+    batch, _, rejects = flattened(body)
+    assert rejects == []
+    for name in ("completions", "choices", "tool_calls"):
+        assert batch.tables[name]["extra"].to_pylist() == [f'{{"extra":{value}}}']
+
+
 def test_damage_deep_inside_names_its_path():
     """A bad value in one tool call costs that value only."""
     body = (

@@ -1,0 +1,131 @@
+"""What is held of an id: the latest state, found through a window that moves with the walk and stays small."""
+
+import hashlib
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.archive.held import Held
+from pipeline.archive.intake import Intake
+from pipeline.archive.segments import Archive
+
+from .made import BIG, NOW, archive_in, keep, reading, receive, row
+
+
+def hash_of(one):
+    return hashlib.sha256(one.body).digest()
+
+
+def test_the_latest_of_several_versions_is_held(tmp_path):
+    """Of an id in several segments the last one written counts."""
+    archive = archive_in(tmp_path)
+    for version in (1, 2, 3):
+        keep(archive, row("a", NOW, version=version), row(f"other-{version}", NOW + version))
+    held = Held(archive)
+    held.cover(NOW, NOW)
+    state = held.state("a")
+    assert (state.segment, state.content_hash) == (3, hash_of(row("a", NOW, version=3)))
+    assert held.state("nobody") is None
+
+
+def test_first_seen_is_that_of_the_first_version(tmp_path):
+    """However many versions follow, the moment of the first one stays."""
+    archive = archive_in(tmp_path)
+    keep(archive, row("a", version=1))
+    first = archive.columns(1)["first_seen"].to_pylist()[0]
+    keep(archive_in(tmp_path), row("a", version=2))
+    held = Held(archive_in(tmp_path))
+    held.cover(NOW, NOW)
+    assert held.state("a").first_seen == first
+
+
+def test_undated_rows_are_held_wherever_the_window_is(tmp_path):
+    """A row whose created could not be read is known at once and stays known."""
+    archive = archive_in(tmp_path)
+    keep(archive, row("undated", None), row("dated", NOW))
+    held = Held(archive)
+    assert held.state("undated").segment == 1
+    held.cover(NOW + 10, NOW + 20)
+    held.forget_before(NOW + 15)
+    assert held.state("undated").segment == 1
+    assert held.state("dated") is None
+
+
+def test_a_row_that_loses_its_second_is_known_by_its_later_state(tmp_path):
+    """Where one version is dated and another is not, the later one counts, either way round."""
+    archive = archive_in(tmp_path)
+    keep(archive, row("a", NOW), row("b", None))
+    keep(archive, row("a", None, changed=1), row("b", NOW))
+    held = Held(archive)
+    held.cover(NOW, NOW)
+    assert (held.state("a").created, held.state("a").segment) == (None, 2)
+    assert (held.state("b").created, held.state("b").segment) == (NOW, 2)
+
+
+def long_archive(tmp_path, segments=20, each=50):
+    """Rows a second apart, in segments one behind the other."""
+    archive = archive_in(tmp_path)
+    for number in range(segments):
+        keep(archive, *(row(f"r{second}", second) for second in range(number * each, (number + 1) * each)))
+    return archive
+
+
+def test_a_walk_holds_a_bounded_number_of_ids(tmp_path):
+    """Walking over everything held, every row is known when its page comes, and few are held at a time."""
+    archive = long_archive(tmp_path)
+    held = Held(archive, window=120)
+    most = 0
+    for first in range(0, 1000, 10):
+        held.cover(first, first + 9)
+        assert all(held.state(f"r{second}") for second in range(first, first + 10))
+        most = max(most, len(held._states))
+    assert most <= 200
+
+
+def test_the_window_is_read_again_where_a_walk_goes_back(tmp_path):
+    """A retreat behind what was forgotten finds it again."""
+    held = Held(long_archive(tmp_path), window=120)
+    held.cover(900, 910)
+    held.forget_before(905)
+    assert held.state("r901") is None
+    held.cover(30, 40)
+    assert held.state("r35").segment == 1
+    held.cover(900, 901)
+    assert held.state("r901").segment == 19
+
+
+def test_a_page_wider_than_the_window_is_known_whole(tmp_path):
+    """However few ids the window allows, all of the page that is asked about are there."""
+    held = Held(long_archive(tmp_path, segments=6), window=10)
+    held.cover(20, 280)
+    assert all(held.state(f"r{second}") for second in range(20, 281))
+
+
+def test_what_is_not_written_yet_survives_the_window(tmp_path):
+    """Versions that were taken and not yet cut are known wherever the window has been since."""
+    archive = long_archive(tmp_path, segments=4)
+    intake = Intake(archive, None, segment_size=BIG)
+    receive(intake, row("r100", 100, edited=True), row("new", 100))
+    receive(intake, row("r180", 180))
+    assert receive(intake, row("r100", 100, edited=True), row("new", 100)) == {"r100", "new"}
+    assert (intake.counts.new, intake.counts.changed) == (1, 1)
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 5)), max_size=6), max_size=6), st.integers(1, 8))
+def test_every_state_is_the_latest_whatever_the_window(tmp_path_factory, nights, window):
+    """Model: a plain dict of the last version of each id; a row keeps its created."""
+    archive = Archive(tmp_path_factory.mktemp("held"), "prod", scratch=tmp_path_factory.mktemp("scratch"))
+    latest = {}
+    for night in nights:
+        intake = Intake(archive, None, segment_size=BIG)
+        rows = sorted(
+            (row(f"r{second}", second, version=version) for second, version in night), key=lambda r: r.created
+        )
+        receive(intake, *rows)
+        latest |= {one.id: hash_of(one) for one in rows}
+        intake.cut(reading())
+    held = Held(archive, window=window)
+    for second in range(13):
+        held.cover(second, second)
+        state = held.state(f"r{second}")
+        assert (state.content_hash if state else None) == latest.get(f"r{second}")

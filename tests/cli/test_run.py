@@ -1,0 +1,84 @@
+"""What `pipeline run` prints, for people, for programs and for logs."""
+
+import json
+from dataclasses import fields
+
+import pytest
+
+from pipeline.result import RunResult, SourceResult
+from pipeline.sandbox.faults import Fault
+from tests.e2e.place import Place
+
+from .program import KEY, assert_one_message, pipeline, settings
+
+
+def test_the_last_line_is_the_result(place, tmp_path):
+    """--json puts one object on stdout with every field of the result, and nothing else."""
+    done = pipeline("run", "--json", "--config", settings(tmp_path, place, tables=True), "--data", place.data)
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert len(done.stdout.splitlines()) == 1
+    assert set(told) == {*(field.name for field in fields(RunResult)), "exit_code"}
+    assert set(told["sources"][0]) == {field.name for field in fields(SourceResult)}
+    assert (told["exit_code"], told["sources"][0]["new"], told["published"]) == (0, 20, True)
+
+
+def test_the_log_is_json(place, tmp_path):
+    """--log-format json writes one object per line on stderr, failures too."""
+    place.server.app.faults = (Fault("401", at=3, times=0),)
+    file = settings(tmp_path, place, limit=5)
+    done = pipeline("run", "--log-format", "json", "--config", file, "--data", place.data)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert done.returncode == 77
+    assert [(line["level"], line["source"], line["exit_code"]) for line in lines] == [("error", "prod", 77)]
+    assert {"ts", "event", "message"} <= set(lines[0])
+
+
+def test_the_log_is_json_where_nothing_can_be_done(tmp_path):
+    """Bad settings are told in the format asked for."""
+    done = pipeline("run", "--log-format", "json", "--config", tmp_path / "none.toml")
+    line = json.loads(done.stderr)
+    assert (done.returncode, line["level"], line["exit_code"]) == (78, "error", 78)
+
+
+def test_the_summary_is_for_people(place, tmp_path):
+    """It tells what came, what it cost, how far it reaches and how it ended."""
+    done = pipeline("run", "--config", settings(tmp_path, place, tables=True, limit=7), "--data", place.data)
+    assert_one_message(done, 0, "20 new, 0 changed, 0 skipped, 0 rejected", "data through", "retries", "lateness")
+    assert f"published {place.data / 'warehouse.duckdb'}" in done.stdout
+    assert done.stderr == ""
+
+
+def test_progress_that_is_asked_for(place, tmp_path):
+    """Off a terminal a moving line is shown where it is asked for, and goes away at the end."""
+    file = settings(tmp_path, place, limit=7)
+    done = pipeline("run", "--progress", "always", "--config", file, "--data", place.data)
+    assert "prod: 1 pages" in done.stderr
+    assert done.stderr.endswith("\033[K")
+
+
+def test_a_failing_source_does_not_stop_the_others(place, tmp_path):
+    """What the others brought is kept; the exit code is that of the worst."""
+    with Place(tmp_path) as other:
+        other.server.app.faults = (Fault("401", times=0),)
+        done = pipeline("run", "--config", settings(tmp_path, other, place), "--data", place.data)
+    assert_one_message(done, 77, "source prod: the server refuses the key", "20 new")
+
+
+@pytest.mark.parametrize("command", ["run", "status"])
+def test_the_settings_may_be_named_by_the_environment(place, tmp_path, command):
+    """PIPELINE_CONFIG and PIPELINE_DATA are read."""
+    file = settings(tmp_path, place)
+    done = pipeline(command, PIPELINE_CONFIG=str(file), PIPELINE_DATA=str(place.data))
+    assert_one_message(done, 0, "prod")
+
+
+def test_the_key_is_nowhere(place, tmp_path):
+    """Neither a file of the data folder nor any output holds the key, also where the server repeats it."""
+    place.server.app.faults = (Fault("400", at=4, times=0),)
+    file = settings(tmp_path, place, tables=True, limit=5)
+    done = pipeline("run", "--json", "--log-format", "json", "--config", file, "--data", place.data)
+    shown = pipeline("config", "show", "--config", file, "--format", "json")
+    assert KEY not in done.stdout + done.stderr + shown.stdout + shown.stderr
+    written = [path for path in place.data.rglob("*") if path.is_file()]
+    assert written
+    assert not [path for path in written if KEY.encode() in path.read_bytes()]

@@ -1,0 +1,232 @@
+"""The snapshot: readers see a whole one at any moment, the newest when they open it, and disturb nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pipeline import failpoints
+from pipeline.errors import FolderInUseError
+from pipeline.failpoints import FailpointError
+from pipeline.load.duckdb import DuckDBDestination
+from pipeline.load.reading import connect
+from pipeline.load.snapshot import PublishResult, publish
+
+from .made import Source, Version
+
+
+class House:
+    """A data folder with a writer's file and a snapshot."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.writer = folder / ".writer" / "writer.duckdb"
+        self.snapshot = folder / "warehouse.duckdb"
+        self.source = Source()
+
+    def load(self):
+        destination = DuckDBDestination(self.writer)
+        destination.load([self.source.batch(Version(f"{self.source.segment}"))])
+        destination.close()
+
+    def publish(self):
+        return publish(self.writer, self.snapshot, scratch=self.folder / ".writer" / "scratch")
+
+    def load_and_publish(self):
+        self.load()
+        return self.publish()
+
+
+@pytest.fixture
+def house(tmp_path):
+    """Make a data folder with one completion published."""
+    house = House(tmp_path)
+    assert house.load_and_publish() == PublishResult(published=True)
+    return house
+
+
+COUNT = "SELECT count(*) AS n FROM completions"
+
+
+def count(path):
+    with contextlib.closing(duckdb.connect(path, read_only=True)) as connection:
+        return connection.execute(COUNT).fetchall()[0][0]
+
+
+def test_plain_duckdb_opens_it(house):
+    """The snapshot needs no pipeline: plain DuckDB opens it, tables, views and all."""
+    with contextlib.closing(duckdb.connect(house.snapshot, read_only=True)) as connection:
+        assert connection.execute(COUNT).fetchall() == [(1,)]
+        assert connection.execute("SELECT requests FROM usage_by_model").fetchall() == [(1,)]
+
+
+def test_mode_and_company(house):
+    """The snapshot is read-only, and nothing lies beside it or is left in the scratch folder."""
+    assert house.snapshot.stat().st_mode & 0o777 == 0o440
+    assert {path.name for path in house.folder.iterdir()} == {".writer", "warehouse.duckdb"}
+    assert {path.name for path in house.writer.parent.rglob("*")} == {"scratch", "writer.duckdb"}
+
+
+def test_nothing_new(house):
+    """Where readers would see nothing new the snapshot stays the very file it was."""
+    before = house.snapshot.stat().st_ino
+    assert house.publish() == PublishResult(published=False)
+    assert house.snapshot.stat().st_ino == before
+
+
+def test_new_views(house):
+    """A snapshot whose views another version made is published anew, although it holds the same rows."""
+    with contextlib.closing(duckdb.connect(house.writer)) as connection:
+        connection.execute("CREATE VIEW another AS SELECT 1 AS one")
+    assert house.publish().published
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"?" * 100_000)])
+def test_snapshot_lost_or_damaged(house, damage):
+    """A snapshot that is missing or unreadable is published again."""
+    house.snapshot.chmod(0o600)
+    damage(house.snapshot)
+    assert house.publish().published
+    assert count(house.snapshot) == 1
+
+
+def test_open_reader(house):
+    """An open connection keeps its view; a new one of the same process sees the newer snapshot."""
+    with contextlib.closing(connect(house.snapshot)) as old:
+        house.load_and_publish()
+        with contextlib.closing(connect(house.snapshot)) as new:
+            assert new.execute(COUNT).fetchall() == [(2,)]
+            house.load_and_publish()
+            assert (old.execute(COUNT).fetchall(), new.execute(COUNT).fetchall()) == ([(1,)], [(2,)])
+            with contextlib.closing(connect(house.snapshot)) as newest:
+                assert newest.execute(COUNT).fetchall() == [(3,)]
+
+
+def test_plain_reader_of_the_same_process(house):
+    """Somebody's plain connection in this process hinders neither publishing nor connecting."""
+    with contextlib.closing(duckdb.connect(house.snapshot, read_only=True)) as plain:
+        assert house.load_and_publish().published
+        assert house.publish() == PublishResult(published=False)
+        with contextlib.closing(connect(house.snapshot)) as new:
+            assert new.execute(COUNT).fetchall() == [(2,)]
+        assert plain.execute(COUNT).fetchall() == [(1,)]
+
+
+def test_log_of_a_killed_run(house):
+    """What a killed run committed but left in the writer's log is in the snapshot."""
+    code = (
+        "import os, duckdb; from pathlib import Path; from pipeline.load.duckdb import DuckDBDestination as D\n"
+        f"d = D(Path({str(house.writer)!r})); d._connection.execute(\"INSERT INTO bookmarks VALUES ('other', 7)\")\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], check=False, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    assert house.writer.with_name("writer.duckdb.wal").exists()
+    assert house.publish().published
+    with contextlib.closing(connect(house.snapshot)) as connection:
+        assert connection.execute("SELECT segment FROM bookmarks ORDER BY source").fetchall() == [(7,), (1,)]
+
+
+def test_leftover_log(house):
+    """A log that somebody's writing left beside the snapshot is kept elsewhere and told, each time."""
+    leftover = house.snapshot.with_name("warehouse.duckdb.wal")
+    for n in (1, 2):
+        leftover.write_bytes(b"somebody's rows %d" % n)
+        house.load()
+        result = house.publish()
+        assert result == PublishResult(published=True, leftover=house.writer.parent / f"warehouse.duckdb.wal.{n}")
+        assert result.leftover.read_bytes() == b"somebody's rows %d" % n
+        assert not leftover.exists()
+    assert count(house.snapshot) == 3
+
+
+def test_writer_in_use(house):
+    """While another process has the writer's file open nothing is published."""
+    code = f"import duckdb; held = duckdb.connect({str(house.writer)!r}); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        with pytest.raises(FolderInUseError):
+            house.publish()
+        holder.communicate(b"\n")
+
+
+@pytest.mark.parametrize(
+    "name", ["snapshot.checkpointed", "snapshot.copied", "files.written", "files.renamed", "snapshot.renamed"]
+)
+def test_failure_at_every_step(house, monkeypatch, name):
+    """Publishing that fails anywhere leaves the old snapshot or the new one, whole; the next one heals it."""
+    house.load()
+    monkeypatch.setattr(failpoints, "_plan", {name: ("raise", 1)})
+    monkeypatch.setattr(failpoints, "_passed", {})
+    with pytest.raises(FailpointError):
+        house.publish()
+    monkeypatch.undo()
+    assert count(house.snapshot) in {1, 2}
+    assert not list((house.folder / ".writer" / "scratch").iterdir())
+    house.publish()
+    assert count(house.snapshot) == 2
+
+
+POLL = """
+import contextlib, duckdb, pathlib, sys
+seen, print_ready, stop = 0, True, pathlib.Path(sys.argv[2])
+while True:
+    last = stop.exists()
+    with contextlib.closing(duckdb.connect(sys.argv[1], read_only=True)) as connection:
+        counts = "SELECT count(*) AS n, count(DISTINCT id) AS d FROM completions"
+        rows, distinct = connection.execute(counts).fetchall()[0]
+        segment = connection.execute("SELECT segment FROM bookmarks").fetchall()[0][0]
+    assert rows == distinct == segment >= seen, (rows, distinct, segment, seen)
+    seen = rows
+    if print_ready:
+        print(flush=True)
+        print_ready = False
+    if last:
+        break
+print(seen)
+"""
+
+
+@pytest.mark.slow
+def test_polling_readers(house):
+    """Two processes that open the snapshot without pause see no error, no torn view, and never an older one again."""
+    stop = house.folder / "stop"
+    with contextlib.ExitStack() as stack:
+        command = [sys.executable, "-c", POLL, house.snapshot, stop]
+        readers = [stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE)) for _ in range(2)]
+        for reader in readers:
+            reader.stdout.readline()
+        for _ in range(40):
+            house.load_and_publish()
+        stop.touch()
+        answers = [reader.communicate()[0] for reader in readers]
+    assert [(reader.returncode, answer.strip()) for reader, answer in zip(readers, answers, strict=True)] == [
+        (0, b"41")
+    ] * 2
+
+
+OTHER = os.environ.get("PIPELINE_OTHER_PYTHON", "")
+
+
+@pytest.mark.skipif(not OTHER, reason="PIPELINE_OTHER_PYTHON names no interpreter with the other DuckDB")
+def test_other_duckdb_opens_it(house):
+    """The other supported DuckDB opens what this one wrote, and goes on with what that one wrote."""
+    reading = "import duckdb, sys; c = duckdb.connect(sys.argv[1], read_only=True); print(duckdb.__version__); "
+    reading += "print(c.execute('SELECT requests FROM usage_by_model').fetchall())"
+    run = [OTHER, "-c"]
+    told = subprocess.run([*run, reading, house.snapshot], capture_output=True, check=True, text=True).stdout.split()
+    assert told[0] != duckdb.__version__
+    assert told[1] == "[(1,)]"
+    writing = "import sys; from pathlib import Path; from load.test_snapshot import House; from load.made import *\n"
+    writing += "house = House(Path(sys.argv[1])); house.source.batch(Version('0')); print(house.load_and_publish())"
+    root = Path(__file__).parents[2]
+    paths = os.environ | {"PYTHONPATH": f"{root}:{root}/tests"}
+    subprocess.run([*run, writing, house.folder], check=True, env=paths)
+    assert count(house.snapshot) == 2

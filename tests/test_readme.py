@@ -1,0 +1,82 @@
+"""What the README shows of the program is what the program does."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import TEMPLATE
+from pipeline.console import EXIT_CODES
+from tests.guards import GUARDS
+
+README = Path(__file__).parents[1] / "README.md"
+TEXT = README.read_text(encoding="utf-8")
+#: Seconds differ from run to run, sizes between versions of the libraries.
+VOLATILE = re.compile(r"\d+\.\d (?:s|MB)\b| +")
+
+
+def blocks(language: str) -> list[str]:
+    """Return the code blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def consoles() -> dict[str, str]:
+    """Return what the README shows behind each command."""
+    return dict(block.removeprefix("$ ").split("\n", 1) for block in blocks("console"))
+
+
+def same(text: str) -> str:
+    """Return a text without what may differ."""
+    return "\n".join(VOLATILE.sub(" ", line).strip() for line in text.strip().splitlines())
+
+
+def run(command: str, folder: Path) -> str:
+    """Run a command of the README as its reader would."""
+    scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command, shell=True, cwd=folder, env={**os.environ, "PATH": scripts}, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """Run the demo, as make does, in an empty folder."""
+    folder = tmp_path_factory.mktemp("reader")
+    return folder, run("pipeline demo", folder)
+
+
+def test_the_demo_prints_what_the_readme_shows(demo):
+    """The output of make demo in the README is that of the program, but for seconds and sizes."""
+    assert same(demo[1]) == same(consoles()["make demo"])
+
+
+@pytest.mark.parametrize("command", [command for command in consoles() if command != "make demo"])
+def test_every_command_shown_answers_as_shown(demo, command):
+    """Each console block of the README is what the command prints in the demo's folder."""
+    assert same(run(command, demo[0])) == same(consoles()[command])
+
+
+def test_every_python_snippet_runs(demo, monkeypatch):
+    """The snippets run as they stand, on the demo's data folder; only the one that exports needs a server."""
+    monkeypatch.chdir(demo[0])
+    for snippet in blocks("python"):
+        if "pipeline.run" not in snippet:
+            exec(compile(snippet, str(README), "exec"), {})  # noqa: S102 - the README is ours
+
+
+def test_settings_and_exit_codes_are_those_of_the_program():
+    """The settings file and the table of exit codes are copied to the letter."""
+    assert blocks("toml") == [TEMPLATE.read_text(encoding="utf-8")]
+    assert dict(re.findall(r"^\| (\d+) \| (.+) \|$", TEXT, re.MULTILINE)) == {
+        str(code): meaning for code, meaning in EXIT_CODES.items()
+    }
+
+
+def test_the_guard_table_is_the_one_that_is_tested():
+    """Every guard that the tests trigger is in the README, with its next step and exit code."""
+    shown = re.findall(r"^\| (.+?) \| `(.+?)` \| (.+?) \| (\d+) \|$", TEXT, re.MULTILINE)
+    assert shown == [(guard.name, guard.fault, guard.next_step, str(guard.exit_code)) for guard in GUARDS]

@@ -1,0 +1,180 @@
+"""Runs that are killed, at every named place and at any time: the next run mends all, and no reader ever notices."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipeline import failpoints
+
+from .reader import DONE
+from .world import HOUR, World, prove, same, versions
+
+ROOT = Path(__file__).parents[2]
+AT_ONCE = 2
+SETTINGS = """
+data = "{data}"
+[sources.prod]
+base_url = "{base_url}"
+api_key = "file:{key}"
+limit = 4
+overlap = "4h"
+segment_size = "2000"
+"""
+
+
+class Victim(World):
+    """A world whose runs are processes that may be killed."""
+
+    def __init__(self, folder):
+        folder.mkdir()
+        super().__init__(folder)
+        self.file = folder / "pipeline.toml"
+        self.random = random.Random(folder.name)
+
+    def __enter__(self):
+        super().__enter__()
+        self.file.write_text(SETTINGS.format(data=self.data, base_url=self.server.base_url, key=self._key))
+        return self
+
+    def something_happens(self):
+        """Let some hours pass in which completions are stored, some of them late, and one is edited."""
+        self.clock.advance(HOUR)
+        now = int(self.clock())
+        for ago in (5, 5, 9, 30, 700, 701, 703, 2 * HOUR):
+            self.add(now - ago)
+        self.add(now - 3 * HOUR, 2)
+        recent = [id_ for id_, body in self.store.bodies().items() if json.loads(body)["created"] > now - HOUR]
+        self.store.edit(self.random.choice(recent), {"edited": str(now)})
+
+    def start(self, plan=""):
+        environment = {**os.environ, failpoints.VARIABLE: plan}
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipeline", "run", "--config", self.file, "--json"],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run_and_die(self, plan):
+        """Run until the failpoint kills it; returns whether it did."""
+        self.something_happens()
+        _, said = (child := self.start(plan)).communicate()
+        assert child.returncode in (0, -signal.SIGKILL), said
+        return child.returncode != 0
+
+    def run_for(self, seconds):
+        """Run and kill it after a while; returns whether it still ran."""
+        self.something_happens()
+        child = self.start()
+        try:
+            _, said = child.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.communicate()
+            return True
+        assert child.returncode == 0, said
+        return False
+
+    def recover(self):
+        """Run once more, undisturbed, and compare everything with the server."""
+        before = self.position() or 0
+        result = self.run()
+        assert (result.exit_code, result.sources[0].complete) == (0, True)
+        self.compare(since=before - 4 * HOUR)
+
+    def compare(self, since):
+        held, listed = versions(self.archive()), self.store.bodies()
+        assert held.keys() == listed.keys()
+        for id_, body in listed.items():
+            assert json.loads(body)["created"] <= since or same(held[id_][-1], body)
+        prove(self.data)
+
+
+@contextmanager
+def watched(parent):
+    """Let both readers look on while the block runs; they must have seen something, and nothing wrong."""
+    readers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.truth.reader", kind, parent],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for kind in ("snapshot", "parquet")
+    ]
+    try:
+        yield
+    finally:
+        told = [json.loads(reader.communicate()[0]) for reader in readers]
+    assert [one["problems"] for one in told] == [[], []]
+    assert all(one["looks"] > 0 for one in told)
+
+
+def kill_at(folder, name, passes):
+    """Kill a run at each of the given passes of a place, until one passes untouched; returns how many died."""
+    with Victim(folder) as victim:
+        for died, number in enumerate(passes):
+            if not victim.run_and_die(f"{name}=kill:{number}"):
+                victim.compare(since=int(victim.clock()) - HOUR)
+                (folder / DONE).touch()
+                return died
+            victim.recover()
+    return len(passes)
+
+
+FEW = [
+    ("files.renamed", [1]),
+    ("archive.cut", [2]),
+    ("run.page", [2]),
+    ("parquet.merged", [3]),
+    ("duckdb.inserted", [1]),
+    ("snapshot.copied", [1]),
+]
+
+
+def test_a_killed_run_is_mended_by_the_next(tmp_path):
+    """One kill in each stage: the next run leaves both destinations equal to the source, and readers see no trace."""
+    with watched(tmp_path), ThreadPoolExecutor(AT_ONCE) as pool:
+        deaths = [pool.submit(kill_at, tmp_path / name, name, passes) for name, passes in FEW]
+        assert [death.result() for death in deaths] == [1] * len(FEW)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_kills_at_every_named_place(tmp_path):
+    """SIGKILL at every pass of every failpoint: the next run mends each, and the polling readers never notice."""
+    with watched(tmp_path), ThreadPoolExecutor(AT_ONCE) as pool:
+        deaths = {name: pool.submit(kill_at, tmp_path / name, name, range(1, 99)) for name in failpoints.NAMES}
+        died = {name: death.result() for name, death in deaths.items()}
+    assert all(died.values()), died
+    assert sum(died.values()) >= 48, died
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_kills_at_any_time(tmp_path, seed):
+    """SIGKILL at random moments of a run; the seed is in the test's name."""
+    at = random.Random(seed)
+    with watched(tmp_path), Victim(tmp_path / "victim") as victim:
+        began = time.monotonic()
+        assert not victim.run_and_die("")
+        whole = time.monotonic() - began
+        died = 0
+        while died < 6:
+            died += victim.run_for(at.uniform(0.3, 1.0) * whole)
+            victim.recover()
