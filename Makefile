@@ -12,7 +12,7 @@ help: ## Say what there is
 install: .venv/made ## Make .venv with the pinned versions
 
 demo: .venv/made ## Show the complete job on a server that behaves like the real one
-	$(BIN)/pipeline demo
+	@$(BIN)/pipeline demo
 
 test: .venv/made ## Run the fast tests
 	$(BIN)/python -m pytest -n 2 -m "not slow"

@@ -126,7 +126,7 @@ def summary(result: RunResult, snapshot: Path) -> str:
     """Put a run's result into some lines for people."""
     lines = [line for source in result.sources for line in _source_lines(source)]
     for done in result.destinations:
-        what = f"{done.segments} segments loaded, {done.completions:,} completions"
+        what = f"{done.segments:,} segment{'s' * (done.segments != 1)} loaded, {done.completions:,} completions"
         lines.append(_line(done.destination, done.error or (what if done.segments else "nothing new")))
         lines += [_line("", done.hint)] if done.hint else []
     lines += [_line("snapshot", f"published {snapshot}")] if result.published else []

@@ -19,7 +19,7 @@ from pipeline import assemble
 from pipeline.archive import segments
 from pipeline.archive.segments import Archive
 from pipeline.catchup import CatchUp, Lane
-from pipeline.errors import ConfigError, IncompleteError, PipelineError, worst
+from pipeline.errors import ConfigError, FolderError, IncompleteError, PipelineError, worst
 from pipeline.export import Export, Order
 from pipeline.extract.walk import Request
 from pipeline.failpoints import reach
@@ -58,6 +58,7 @@ class _Night:
         self._run_id = uuid.uuid4().hex
         self._started = datetime.now(UTC)
         self._accounts: dict[str, Account] = {}
+        self._damaged: dict[str, FolderError] = {}
         self._bugs: list[Exception] = []
         self._destinations: list[DestinationResult] = []
         self._published = False
@@ -86,26 +87,42 @@ class _Night:
                 client.list(Request(None, 1))
         except PipelineError as error:
             return refused(source.name, error)
+        except StoppedError:
+            return _not_asked(source.name)
         return None
 
     def _export_and_load(self) -> list[SourceResult]:
         archives = self._archives()
+        if self._damaged and not archives:
+            raise next(iter(self._damaged.values()))
         before = {source: archive.last for source, archive in archives.items()}
         self._accounts = {source: archive.account for source, archive in archives.items()}
-        results = [self._export(source, archives[source.name]) for source in self._config.sources]
+        results = [self._export(source, archives.get(source.name)) for source in self._config.sources]
         reach("run.extracted")
         rejected = self._load(list(archives.values()), before)
         reach("run.loaded")
-        return [_judge(result, rejected[result.source]) for result in results]
+        results += [refused(name, self._damaged[name]) for name in sorted(self._damaged.keys() - self._configured)]
+        return [_judge(result, rejected.get(result.source, 0), self._damaged.get(result.source)) for result in results]
+
+    @property
+    def _configured(self) -> set[str]:
+        return {source.name for source in self._config.sources}
 
     def _archives(self) -> dict[str, Archive]:
-        """Open the archive of every source configured, and of those that were once."""
-        names = {source.name for source in self._config.sources} | set(segments.sources(self._folder.archive))
-        return {name: Archive(self._folder.archive, name, scratch=self._folder.scratch) for name in sorted(names)}
+        """Open the archive of every source configured, and of those that were once; a damaged one is left out."""
+        archives = {}
+        for name in sorted(self._configured.union(segments.sources(self._folder.archive))):
+            try:
+                archives[name] = Archive(self._folder.archive, name, scratch=self._folder.scratch)
+            except FolderError as error:
+                self._damaged[name] = error
+        return archives
 
     # -- export ---------------------------------------------------------------------------------------------------
 
-    def _export(self, source: Source, archive: Archive) -> SourceResult:
+    def _export(self, source: Source, archive: Archive | None) -> SourceResult:
+        if archive is None:
+            return refused(source.name, self._damaged[source.name])
         order = Order(self._run_id, source.fingerprint, source.limit, int(source.overlap), source.segment_size)
         try:
             self._stop.check()
@@ -116,7 +133,7 @@ class _Night:
         except PipelineError as error:
             return refused(source.name, error)
         except StoppedError:
-            return SourceResult(source.name, 0, False, None, why_not="the run was asked to stop before this source")
+            return _not_asked(source.name)
         except Exception as error:  # noqa: BLE001 - raised again when the other sources are done
             self._bugs.append(error)
             return SourceResult(source.name, 1, False, None, why_not=f"a bug: {type(error).__name__}")
@@ -125,7 +142,7 @@ class _Night:
         """Refuse a second source on the same server, organization and project: its rows would count twice (walk 9)."""
         for other in self._config.sources:
             same_place = other.name != source.name and other.base_url == source.base_url
-            if same_place and account.project is not None and self._accounts[other.name] == account:
+            if same_place and account.project is not None and self._accounts.get(other.name) == account:
                 raise ConfigError(
                     f"source {source.name}: its key answers for the organization and project of source {other.name}: "
                     "their completions would count twice",
@@ -142,9 +159,15 @@ class _Night:
             with contextlib.suppress(StoppedError):
                 for archive in archives:
                     self._stop.check()
-                    catch_up.load(archive)
+                    self._load_from(archive, catch_up)
             self._destinations += [lane.result() for lane in catch_up.lanes]
         return {source: catch_up.rejected_since(source, segment) for source, segment in before.items()}
+
+    def _load_from(self, archive: Archive, catch_up: CatchUp) -> None:
+        try:
+            catch_up.load(archive)
+        except FolderError as error:
+            self._damaged[archive.source] = error
 
     def _lanes(self, opened: contextlib.ExitStack) -> list[Lane]:
         lanes = []
@@ -187,8 +210,15 @@ class _Night:
         )
 
 
-def _judge(result: SourceResult, rejected: int) -> SourceResult:
-    """Add what the transform rejected: the rows are kept, and the run is incomplete."""
+def _not_asked(source: str) -> SourceResult:
+    return SourceResult(source, 0, False, None, why_not="the run was asked to stop before this source")
+
+
+def _judge(result: SourceResult, rejected: int, damaged: FolderError | None) -> SourceResult:
+    """Add what came to light on the way to the destinations: rows that do not fit, a segment that cannot be read."""
+    if damaged:
+        code = worst((result.exit_code, damaged.exit_code))
+        result = replace(result, complete=False, why_not=damaged.message, hint=damaged.hint, exit_code=code)
     if not rejected:
         return result
     finding = Finding(

@@ -27,9 +27,7 @@ def test_the_environment_alone_describes_a_source():
     """The names that the official SDKs use are read, where no file is given."""
     told = {"OPENAI_BASE_URL": "http://a/v1/", "OPENAI_ORG_ID": "org-1", "OPENAI_PROJECT_ID": "proj_1", "X": "y"}
     config = load(None, told)
-    assert config.sources == (
-        Source("default", base_url="http://a/v1", organization="org-1", project="proj_1"),
-    )
+    assert config.sources == (Source("default", base_url="http://a/v1", organization="org-1", project="proj_1"),)
     assert load(None, {}).sources == (Source("default"),)
 
 
@@ -61,7 +59,15 @@ GOOD = {
     "segment_size": ("500kB", "16MB", "1 GB"),
 }
 BAD = {
-    "base_url": ("api.openai.com", "ftp://a/v1", "https://user:key@a/v1", "https://a/v1?key=1", "http://a:99999", "http://[::1", 5),
+    "base_url": (
+        "api.openai.com",
+        "ftp://a/v1",
+        "https://user:key@a/v1",
+        "https://a/v1?key=1",
+        "http://a:99999",
+        "http://[::1",
+        5,
+    ),
     "api_key": ("sk-written-here", "", 5),
     "organization": ("", "örg", "a\nb", 5),
     "project": ("ü", 5),
@@ -108,7 +114,9 @@ def test_durations(text, seconds):
 
 def test_every_problem_is_told_at_once(tmp_path):
     """Unknown keys with the nearest known one, wrong values, wrong names and wrong tables, in one error."""
-    told = problems(tmp_path, 'sahre = "x"\ndestinations = 5\n[sources.prod]\nlimt = 5\n[sources.Prod]\n[sources]\nx = 1')
+    told = problems(
+        tmp_path, 'sahre = "x"\ndestinations = 5\n[sources.prod]\nlimt = 5\n[sources.Prod]\n[sources]\nx = 1'
+    )
     assert told == [
         "sahre is not a setting; did you mean share?",
         "destinations must be a table, [destinations]",

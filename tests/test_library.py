@@ -23,7 +23,7 @@ KINDS = [one for one in vars(errors).values() if isinstance(one, type) and issub
 
 @pytest.fixture
 def place(tmp_path):
-    """A server with three completions, and an empty data folder."""
+    """Serve three completions next to an empty data folder."""
     with Place(tmp_path) as one:
         one.add(NOW - 60, 3)
         yield one
@@ -31,7 +31,7 @@ def place(tmp_path):
 
 @pytest.fixture
 def other(tmp_path):
-    """A second server, of another project."""
+    """Serve two completions of another project."""
     (tmp_path / "other").mkdir()
     with Place(tmp_path / "other", identity=Identity(project="proj_other")) as one:
         one.add(NOW - 30, 2)

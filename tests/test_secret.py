@@ -13,7 +13,7 @@ KEY = "sk-secret"
 
 @pytest.fixture
 def references(tmp_path, monkeypatch):
-    """The key behind a reference of each scheme."""
+    """Put the key behind a reference of each scheme."""
     (tmp_path / "key").write_text(f" {KEY}\n", encoding="utf-8")
     monkeypatch.setenv("THE_KEY", KEY)
     return {

@@ -39,7 +39,7 @@ NO_ANCHOR = NO_LIST | {400, 422}
 NO_PERMISSION = frozenset({401, 403})
 RATE_LIMITED = 429
 OK = 200
-#: Letters of a server's message that are repeated: enough for its sentences, not for a page of HTML.
+#: Letters of a server's message that are shown: enough for its sentences, not for a page of text.
 LONGEST_MESSAGE = 500
 
 
@@ -152,7 +152,7 @@ class Client:
     def _refusal(self, answer: httpx.Response, request: Request) -> Refusal:
         """Tell an anchor or limit that was not taken from what ends the source and from what may pass."""
         status, error = answer.status_code, _Error.of(answer.content)
-        message = self._key.hide_in(error.message)
+        message = _one_line(self._key.hide_in(error.message))
         if status == RATE_LIMITED and MONEY & {error.code, error.type}:
             raise RefusedError(
                 self._say(f"{status} {error.code or error.type}: {message}", answer),
@@ -206,15 +206,13 @@ class _Error(msgspec.Struct):
     def of(cls, body: bytes) -> _Error:
         try:
             told = msgspec.json.decode(body, type=dict[str, msgspec.Raw])["error"]
-            error = msgspec.json.decode(told, type=cls)
+            return msgspec.json.decode(told, type=cls)
         except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError):
             return cls()
-        error.message = _one_line(error.message)
-        return error
 
 
 def _one_line(text: str) -> str:
-    """Cut other people's text to what fits a log line and steers no terminal."""
+    """Make the server's text fit a log line and steer no terminal."""
     return "".join(letter if letter.isprintable() else " " for letter in text[:LONGEST_MESSAGE])
 
 

@@ -12,7 +12,7 @@ second may hold more rows than the page showed. It continues from the last row o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from pipeline.errors import ConfigError, IncompleteError
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 WIDER = (1000, 500, 200, 100, 50, 20, 10)
 #: Limits to try when the server refuses the configured one; 20 is the API's own default.
 NARROWER = (100, 50, 20)
+#: The status of a page that is larger than we read; HTTP has the same one for requests.
+TOO_LARGE = 413
+#: What is answered to a limit that is too large; a 404 speaks of the anchor.
+LIMIT_REFUSED = frozenset({400, 422, TOO_LARGE})
 #: Read-backs in a row without a new id before a second is left in doubt.
 QUIET_READ_BACKS = 20
 #: Answers in a row that bring the walk no further before it stops.
@@ -41,7 +45,8 @@ class Request:
 
     after: str | None
     limit: int
-    order: str = "asc"
+    order: str | None = "asc"
+    """None leaves it to the server: only the doctor does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +158,18 @@ class Walk:
         )
 
     def _hear(self, request: Request) -> Generator[Request, Heard, _Shown | Refusal]:
+        """Put one question, with a smaller limit where the answer is too large to be read."""
+        answer = yield from self._put(request)
+        while isinstance(answer, Refusal) and answer.status == TOO_LARGE:
+            if request.limit == 1:
+                raise IncompleteError(answer.message, hint="raise page_size of this source")
+            request = replace(request, limit=max(1, request.limit // 4))
+            self._limit = min(self._limit, request.limit)
+            self._widest = request.limit
+            answer = yield from self._put(request)
+        return answer
+
+    def _put(self, request: Request) -> Generator[Request, Heard, _Shown | Refusal]:
         """Put one question and check that the answer is in the order asked."""
         heard = yield request
         if isinstance(heard.answer, Refusal):
@@ -168,11 +185,11 @@ class Walk:
         for limit in ladder:
             if limit <= shown.request.limit:
                 break
-            answer = yield from self._hear(Request(shown.request.after, limit))
+            answer = yield from self._put(Request(shown.request.after, limit))
             if isinstance(answer, _Shown):
                 self._widest = limit
                 return answer
-            if answer.status not in _LIMIT_TOO_LARGE:
+            if answer.status not in LIMIT_REFUSED:
                 return answer
         self._widest = self._widest or max(self._limit, shown.request.limit)
         return shown
@@ -303,10 +320,6 @@ class Walk:
             quiet = 0 if any(row.id not in answer.known for row in answer.page.rows) else quiet + 1
         self.doubtful.append(second)
         return beyond is not None
-
-
-#: What servers answer to a limit that is too large; a 404 speaks of the anchor.
-_LIMIT_TOO_LARGE = frozenset({400, 422})
 
 
 def _goes_back(shown: _Shown, anchor: Anchor) -> bool:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pipeline.sandbox.store import Store
 
 _BACKLOG = 128
+#: Longer than any test waits: a connection closes when a fault says so, not because a slow machine let it idle.
+_KEEP_ALIVE_SECONDS = 600
 
 
 class Server:
@@ -102,6 +104,7 @@ class _Listener(uvicorn.Server):
             access_log=False,
             log_config=None,
             log_level="critical",
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             ssl_certfile=certificate,
             ssl_keyfile=key,
         )

@@ -103,6 +103,7 @@ async def _gone(receive: Receive) -> None:
 
 async def _start(answer: Answer, send: Send, **headers: str) -> None:
     """Send the status and the headers, those of the connection too; without a length the body comes in chunks."""
-    told = {**answer.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    told = {name: value for name, value in answer.headers.items() if name != "content-length"}
+    told |= {name.replace("_", "-"): value for name, value in headers.items()}
     encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in told.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": encoded})

@@ -1,6 +1,7 @@
 """What is held of an id: the latest state, found through a window that moves with the walk and stays small."""
 
 import hashlib
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,7 +103,19 @@ def test_a_page_wider_than_the_window_is_known_whole(tmp_path):
 
 
 def test_what_is_not_written_yet_survives_the_window(tmp_path):
-    """Versions that were taken and not yet cut are known wherever the window has been since."""
+    """A version that was taken and not yet cut is known when the window has moved, and wins over the one written."""
+    archive = long_archive(tmp_path, segments=6)
+    held = Held(archive, window=60)
+    held.cover(100, 110)
+    taken = replace(held.state("r100"), content_hash=b"taken", segment=archive.last + 1)
+    held.add("r100", taken)
+    held.cover(250, 260)
+    held.cover(90, 100)
+    assert held.state("r100") == taken
+
+
+def test_a_walk_that_goes_back_finds_what_it_has_just_taken(tmp_path):
+    """New versions are known on every later page of the walk, forwards and backwards."""
     archive = long_archive(tmp_path, segments=4)
     intake = Intake(archive, None, segment_size=BIG)
     receive(intake, row("r100", 100, edited=True), row("new", 100))

@@ -5,7 +5,7 @@ from tests.e2e.place import NOW, Place
 
 @pytest.fixture
 def place(tmp_path):
-    """A server with some completions, and an empty data folder."""
+    """Serve some completions next to an empty data folder."""
     with Place(tmp_path) as one:
         for number in range(20):
             one.add(NOW - 600 + 10 * number)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING
 from tests.e2e.place import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from tests.e2e.place import Place
@@ -48,8 +46,6 @@ def started(*arguments: object, **env: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env=environment(**env),
-        # Whoever starts the tests in the background has Ctrl-C ignored, which children inherit.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
@@ -72,7 +68,7 @@ def _toml(value: object) -> str:
 
 
 def assert_one_message(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
-    """The program ended as it should, said why, and showed neither a traceback nor its key."""
+    """Check that the program ended as it should, said why, and showed neither a traceback nor its key."""
     said = done.stdout + done.stderr
     assert done.returncode == code, said
     assert "Traceback" not in said

@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import resource
 import shutil
 import socket
 import subprocess
@@ -19,7 +18,10 @@ from tests.e2e.place import NOW, held
 
 from .program import PATIENCE, PROGRAM, assert_one_message, environment, pipeline, settings
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become the user that may not write")
+
+def slow(*values):
+    """Leave a case that differs little from its neighbour to the slow tests."""
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,7 @@ def test_a_key_that_is_not_enough(place, key, said):
     assert not place.data.exists()
 
 
-@pytest.mark.parametrize("status", ["404", "405", "501"])
+@pytest.mark.parametrize("status", ["404", slow("405"), slow("501")])
 def test_a_server_without_the_list(place, tmp_path, status):
     """78 and that sentence; nothing is written."""
     place.server.app.faults = (Fault(status, times=0),)
@@ -72,7 +74,7 @@ def test_every_problem_of_the_settings_at_once(tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.parametrize("text", ["[sources.a]\n[sources.a]", "data =", "\x00"])
+@pytest.mark.parametrize("text", ["[sources.a]\n[sources.a]", slow("data ="), slow("\x00")])
 def test_settings_that_are_not_toml(tmp_path, text):
     """78 with the file; a source that stands twice is said to."""
     file = tmp_path / "settings.toml"
@@ -97,7 +99,7 @@ def test_a_folder_in_use(place, tmp_path):
     assert place.asked() == asked
 
 
-@pytest.mark.parametrize("command", ["run", "status"])
+@pytest.mark.parametrize("command", ["run", slow("status")])
 def test_a_folder_that_is_not_ours(place, tmp_path, command):
     """78, and what lies there stays as it is."""
     place.data.mkdir()
@@ -107,7 +109,7 @@ def test_a_folder_that_is_not_ours(place, tmp_path, command):
     assert [path.name for path in place.data.iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.parametrize("command", ["run", "status"])
+@pytest.mark.parametrize("command", [slow("run"), "status"])
 def test_a_file_instead_of_a_folder(place, tmp_path, command):
     """78, and the file stays."""
     place.data.write_text("dear", encoding="utf-8")
@@ -116,7 +118,7 @@ def test_a_file_instead_of_a_folder(place, tmp_path, command):
     assert place.data.read_text(encoding="utf-8") == "dear"
 
 
-@pytest.mark.parametrize("command", ["run", "status"])
+@pytest.mark.parametrize("command", ["run", slow("status")])
 def test_a_folder_of_a_newer_format(place, tmp_path, command):
     """78 with the format, and the segment stays as the newer version wrote it."""
     assert place.run(bare=True).exit_code == 0
@@ -131,7 +133,7 @@ def test_a_folder_of_a_newer_format(place, tmp_path, command):
     assert segment.read_bytes() == before
 
 
-@pytest.mark.parametrize("what", ["garbage", "foreign"])
+@pytest.mark.parametrize("what", ["garbage", slow("foreign")])
 def test_a_segment_that_is_none(place, tmp_path, what):
     """78 with the file; nothing is overwritten."""
     assert place.run(bare=True).exit_code == 0
@@ -179,7 +181,7 @@ needs_another_user = pytest.mark.skipif(
 
 
 @needs_another_user
-@pytest.mark.parametrize("command", ["run", "status"])
+@pytest.mark.parametrize("command", ["run", slow("status")])
 def test_a_folder_of_another_user(place, tmp_path, command):
     """77 says whose folder it is; nothing changes."""
     assert place.run(bare=True).exit_code == 0
@@ -199,6 +201,15 @@ def test_a_folder_that_cannot_be_made(place, tmp_path):
     assert not place.data.exists()
 
 
+#: The program, where no file may grow beyond 20 kB.
+_ON_A_SMALL_DISK = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+from pipeline.__main__ import main
+main()
+"""
+
+
 def test_a_disk_that_is_full(place, tmp_path):
     """75, what was there stays intact, no temp file is left, and the next run goes on."""
     assert place.run().exit_code == 0
@@ -207,13 +218,12 @@ def test_a_disk_that_is_full(place, tmp_path):
         place.add(NOW - 50 + number, choices=[{"index": 0, "message": {"content": os.urandom(4000).hex()}}])
     file = settings(tmp_path, place, tables=True)
     done = subprocess.run(
-        [*PROGRAM, "run", "--config", str(file), "--data", str(place.data)],
+        [sys.executable, "-c", _ON_A_SMALL_DISK, "run", "--config", str(file), "--data", str(place.data)],
         capture_output=True,
         text=True,
         timeout=PATIENCE,
         check=False,
         env=environment(),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
     )
     assert_one_message(done, 75, "no space left")
     assert before <= held(place.data)
@@ -240,12 +250,12 @@ def test_a_server_that_is_down(tmp_path):
 def test_a_server_that_hangs(place, tmp_path):
     """75 after the caps; what was read is kept, and the next run goes on."""
     place.server.app.faults = (Fault("stall", at=3, times=0),)
-    file = settings(tmp_path, place, limit=5, timeout="1s")
+    file = settings(tmp_path, place, limit=5, timeout="500ms")
     done = pipeline("run", "--config", file, "--data", place.data)
     assert_one_message(done, 75, "the server stopped answering in time")
     assert len(held(place.data)) == 5
     place.server.app.faults = ()
-    assert pipeline("run", "--config", file, "--data", place.data).returncode == 0
+    assert place.run(bare=True).exit_code == 0
     assert held(place.data) == place.store.visible_ids()
 
 
@@ -259,7 +269,7 @@ def test_a_server_that_flaps(place, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("SSL_CERT_FILE", "/nowhere/at-all.pem"), ("ALL_PROXY", "gopher://127.0.0.1:1")],
+    [("SSL_CERT_FILE", "/nowhere/at-all.pem"), slow("ALL_PROXY", "gopher://127.0.0.1:1")],
 )
 def test_an_environment_that_httpx_cannot_use(tmp_path, name, value):
     """78 names the variables to look at."""
@@ -267,7 +277,7 @@ def test_an_environment_that_httpx_cannot_use(tmp_path, name, value):
     assert_one_message(done, 78, "the proxy or the certificates of the environment cannot be used", name)
 
 
-@pytest.mark.parametrize("name", ["OPENAI_ORG_ID", "OPENAI_PROJECT_ID"])
+@pytest.mark.parametrize("name", ["OPENAI_ORG_ID", slow("OPENAI_PROJECT_ID")])
 def test_a_header_that_cannot_be_sent(tmp_path, name):
     """78 names the setting."""
     done = pipeline("run", "--data", tmp_path / "data", **{name: "Ä"})

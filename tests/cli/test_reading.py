@@ -18,7 +18,7 @@ from .program import KEY, PATIENCE, PROGRAM, assert_one_message, environment, pi
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A data folder with a published snapshot of 20 completions."""
+    """Make a data folder with a published snapshot of 20 completions."""
     with Place(tmp_path_factory.mktemp("reading")) as place:
         for number in range(20):
             place.add(NOW - 600 + 10 * number)
@@ -49,30 +49,32 @@ def test_query_as_a_table(data):
     assert "x" * 100 in done.stdout
 
 
-@pytest.mark.parametrize("form", ["csv", "json", "table"])
+@pytest.mark.parametrize("form", ["csv", *(pytest.param(form, marks=pytest.mark.slow) for form in ("json", "table"))])
 def test_query_without_rows(data, form):
     """No rows is no error."""
     done = pipeline("query", "--data", data, "--format", form, "SELECT id FROM completions WHERE false")
     assert_one_message(done, 0)
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "SELEKT 1",
-        "SELECT * FROM nowhere",
-        "SELECT 1/'x'",
-        "CREATE TABLE t (a INT)",
-        "DELETE FROM completions",
-        "ATTACH '{data}/.writer/warehouse.duckdb' AS w",
-        "SELECT * FROM read_text('/etc/hostname')",
-        "SELECT * FROM '{data}/parquet/completions/**/*.parquet'",
-        "COPY completions TO '{data}/out.csv'",
-        "INSTALL httpfs",
-        "SET enable_external_access = true",
-        "EXPORT DATABASE '{data}/out'",
-    ],
+WRONG = (
+    "SELEKT 1",
+    "DELETE FROM completions",
+    "ATTACH '{data}/.writer/warehouse.duckdb' AS w",
+    "SELECT * FROM '{data}/parquet/completions/**/*.parquet'",
+    "COPY completions TO '{data}/out.csv'",
 )
+ALSO_WRONG = (
+    "SELECT * FROM nowhere",
+    "SELECT 1/'x'",
+    "CREATE TABLE t (a INT)",
+    "SELECT * FROM read_text('/etc/hostname')",
+    "INSTALL httpfs",
+    "SET enable_external_access = true",
+    "EXPORT DATABASE '{data}/out'",
+)
+
+
+@pytest.mark.parametrize("sql", [*WRONG, *(pytest.param(sql, marks=pytest.mark.slow) for sql in ALSO_WRONG)])
 def test_query_refuses_what_is_wrong_or_reaches_out(data, sql):
     """2 with one message; nothing is read or written but the snapshot."""
     before = sorted(data.rglob("*"))
@@ -180,7 +182,7 @@ def test_init_shows_every_setting_with_its_default(tmp_path):
     assert (loaded.data, loaded.share, loaded.parquet, loaded.duckdb) == (Path("data"), "none", True, True)
 
 
-def test_check_looks_for_the_keys(tmp_path):
+def test_check_looks_for_the_keys():
     """77 where a key that the settings name is not there."""
     assert_one_message(pipeline("config", "check", OPENAI_API_KEY=""), 77, "OPENAI_API_KEY")
 

@@ -72,6 +72,23 @@ def test_the_settings_may_be_named_by_the_environment(place, tmp_path, command):
     assert_one_message(done, 0, "prod")
 
 
+def test_the_environment_of_the_official_sdks_is_enough(place):
+    """Key, base URL, organization and project reach the request without a settings file."""
+    done = pipeline(
+        "run",
+        "--data",
+        place.data,
+        OPENAI_BASE_URL=place.server.base_url,
+        OPENAI_ORG_ID="org-1",
+        OPENAI_PROJECT_ID="proj_1",
+    )
+    assert_one_message(done, 0, "default    complete")
+    for request in place.server.requests:
+        told = {name: request.headers[name] for name in ("openai-organization", "openai-project", "accept-encoding")}
+        assert list(told.values()) == ["org-1", "proj_1", "gzip"]
+        assert request.headers["user-agent"].startswith("pipeline/")
+
+
 def test_the_key_is_nowhere(place, tmp_path):
     """Neither a file of the data folder nor any output holds the key, also where the server repeats it."""
     place.server.app.faults = (Fault("400", at=4, times=0),)

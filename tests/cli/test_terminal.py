@@ -34,7 +34,7 @@ def on_a_terminal(*arguments):
 
 @pytest.fixture
 def file(place, tmp_path):
-    """Settings of a source whose every second comes on a page of its own."""
+    """Write settings for a walk of several pages over rows that would steer a screen."""
     place.add(NOW - 5, metadata={"[red]": "\033[2Jgone"})
     return settings(tmp_path, place, tables=True, limit=5, overlap="1h")
 

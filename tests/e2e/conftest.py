@@ -5,6 +5,6 @@ from .place import Place
 
 @pytest.fixture
 def place(tmp_path):
-    """A server as the recordings show the real one, and an empty data folder."""
+    """Serve as the recordings show the real service, next to an empty data folder."""
     with Place(tmp_path) as one:
         yield one

@@ -43,8 +43,8 @@ class Place:
         self.data = folder / "data"
         self.clock = Clock(NOW)
         self.store = Store(self.clock, shape, seed)
-        self.meddle: Callable[[Received], object] = lambda _: None
-        self.server = Server(self.store, key=KEY, identity=identity, on_request=lambda received: self.meddle(received))
+        self.meddle: Callable[[Received], object] | None = None
+        self.server = Server(self.store, key=KEY, identity=identity, on_request=self._meddle)
         self._key = folder / "key"
         self._key.write_text(f"{KEY}\n", encoding="utf-8")
         self._numbers = itertools.count()
@@ -56,6 +56,10 @@ class Place:
     def __exit__(self, *_: object) -> None:
         self.server.__exit__()
 
+    def _meddle(self, received: Received) -> None:
+        if self.meddle:
+            self.meddle(received)
+
     def add(self, second: int, count: int = 1, **fields: object) -> list[str]:
         """Store some completions of one second."""
         return [self.store.add({**completion(f"id-{next(self._numbers)}", second), **fields}) for _ in range(count)]
@@ -63,9 +67,7 @@ class Place:
     def source(self, name: str = "prod", **settings: object) -> Source:
         """Describe the server as a source; it waits as briefly as the policy can."""
         impatient = {"retry_attempts": 3, "retry_time": 20.0, "timeout": 20.0}
-        return Source(
-            name, base_url=self.server.base_url, api_key=f"file:{self._key}", **{**impatient, **settings}
-        )  # type: ignore[arg-type]
+        return Source(name, base_url=self.server.base_url, api_key=f"file:{self._key}", **{**impatient, **settings})  # type: ignore[arg-type]
 
     def config(self, *, bare: bool = False, **settings: object) -> Config:
         """Make the settings of a run."""

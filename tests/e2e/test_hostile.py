@@ -54,7 +54,7 @@ def sent(name):
 
 @pytest.fixture(scope="module")
 def fed(tmp_path_factory):
-    """A place that served every hostile row among healthy ones, after two runs, with the result of both."""
+    """Serve every hostile row among healthy ones to two runs; hand out the place and both results."""
     with Place(tmp_path_factory.mktemp("hostile")) as place:
         for name in HOSTILE:
             body, second = sent(name)

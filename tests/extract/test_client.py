@@ -177,7 +177,7 @@ def test_the_words_of_a_server_are_one_short_line_without_the_key():
     raised = refused(403, error(f"key {KEY}\n\x1b[2J" + "x" * 10_000))
     assert "key ***  [2Jxxx" in raised.message
     assert len(raised.message) < LONGEST_MESSAGE + 300
-    assert KEY not in str(raised)
+    assert KEY[:5] not in str(refused(403, error("x" * (LONGEST_MESSAGE - 10) + KEY)))
 
 
 def test_every_error_of_httpx_has_a_translation():

@@ -195,3 +195,13 @@ def test_connection_is_kept():
                 ports.add(answer.extensions["network_stream"].get_extra_info("client_addr"))
                 answer.read()
     assert len(ports) == 1
+
+
+def test_ids_of_ten_thousand_characters():
+    """An id of 10,000 characters is listed, and can be asked for and continued from."""
+    store = stocked([NOW - 2])
+    long = store.add(b'{"id":"%b","created":%d}' % (b"n" * 10_000, NOW - 1))
+    with asking(store) as (_, client):
+        assert ids(client.get(LIST).json()) == [long, "r0"]
+        assert ids(client.get(LIST, params={"after": long}).json()) == ["r0"]
+        assert client.get(f"{LIST}/{long}").json()["id"] == long

@@ -1,5 +1,7 @@
 """Each fault does what its name says, as a plain client sees it."""
 
+import json
+import socket
 import zlib
 from email.utils import parsedate_to_datetime
 
@@ -7,10 +9,12 @@ import httpx
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.sandbox.faults import ANCHORS, KINDS, STATUSES, Fault
+from pipeline.sandbox.bulk import MEGABYTE
+from pipeline.sandbox.faults import ANCHORS, KINDS, REDIRECTS, STATUSES, Fault
 
-from .asking import LIST, NOW, asking, ids, stocked
+from .asking import LIST, NOW, asking, ids, stocked, walk
 
+PLAIN = {"accept-encoding": "identity"}
 ROWS = range(NOW - 30, NOW)
 
 
@@ -80,6 +84,63 @@ def test_cut():
         assert client.get(LIST).status_code == 200
 
 
+def test_drip_has_no_end():
+    """A dripping answer never stalls and never ends: a client that waits between bytes alone waits for ever."""
+    with asking(stocked(ROWS), faults=[Fault("drip")]) as (_, client):
+        with client.stream("GET", LIST, timeout=httpx.Timeout(5, read=2)) as answer:
+            drips = answer.iter_raw()
+            assert [next(drips) for _ in range(5)] == [b" "] * 5
+            drips.close()
+        assert client.get(LIST).status_code == 200
+
+
+def test_drip_that_ends():
+    """A drip that is counted ends with the true page, which is valid JSON all the same."""
+    with asking(stocked(ROWS), faults=[Fault.parse("1:drip:2")]) as (_, client):
+        slow, quick = client.get(LIST), client.get(LIST)
+    assert slow.text.startswith("  {")
+    assert set(ids(slow.json())) == set(ids(quick.json()))
+
+
+def _ports(client, times):
+    """Ask so often and return the local port of each connection that was used."""
+    ports = []
+    for _ in range(times):
+        with client.stream("GET", LIST) as answer:
+            ports.append(answer.extensions["network_stream"].get_extra_info("client_addr"))
+            answer.read()
+    return ports
+
+
+def test_close():
+    """Each answer says that its connection closes, and a client that listens opens another one."""
+    with asking(stocked(ROWS), faults=[Fault("close", times=2)]) as (_, client):
+        ports = _ports(client, 4)
+        assert client.get(LIST).headers.get("connection") is None
+    assert len(set(ports)) == 3
+
+
+def test_drop():
+    """The connection promises to stay and is closed right behind a whole answer."""
+    with asking(stocked(ROWS), faults=[Fault("drop")]) as (server, _):
+        host, port = server.base_url.removeprefix("http://").removesuffix("/v1").split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as raw, raw.makefile("rb") as heard:
+            raw.sendall(b"GET /v1/chat/completions HTTP/1.1\r\nhost: x\r\n\r\n")
+            told = heard.read()
+    head, _, body = told.partition(b"\r\n\r\n")
+    assert b"connection" not in head.lower()
+    assert len(ids(json.loads(body))) == 20
+
+
+def test_hang_up():
+    """The connection closes instead of an answer, as when it had been idle for too long."""
+    with asking(stocked(ROWS), faults=[Fault("hang-up", at=2)]) as (_, client):
+        assert client.get(LIST).status_code == 200
+        with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
+            client.get(LIST)
+        assert client.get(LIST).status_code == 200
+
+
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
 def test_truncated_json(encoding):
     """Truncated JSON is whole for HTTP: only the JSON ends too early."""
@@ -109,6 +170,85 @@ def test_html():
         answer = client.get(LIST)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert answer.text.startswith("<!doctype html>")
+
+
+def test_wrong_type():
+    """A true page says that it is HTML."""
+    with asking(stocked(ROWS), faults=[Fault("wrong-type")]) as (_, client):
+        wrong, right = client.get(LIST, headers=PLAIN), client.get(LIST, headers=PLAIN)
+    assert wrong.headers["content-type"] == "text/html; charset=utf-8"
+    assert set(ids(wrong.json())) == set(ids(right.json()))
+
+
+def test_big():
+    """A page grows by so many megabytes in its first row, under its true length, and stays a true page."""
+    with asking(stocked(ROWS), faults=[Fault.parse("1:big:3")]) as (_, client):
+        answer = client.get(LIST)
+        page = answer.json()
+        assert int(answer.headers["content-length"]) == len(answer.content) > 3 * MEGABYTE
+        assert set(ids(page)) == set(ids(client.get(LIST).json()))
+    assert [len(row.get("padding", "")) for row in page["data"]] == [3 * MEGABYTE, *[0] * 19]
+
+
+@pytest.mark.parametrize("rows", [[], [b"{}"], [b"[]", b'"text"']], ids=["no row", "empty row", "no object"])
+def test_big_without_a_first_row(rows):
+    """Where no row can grow the envelope does, and the page is JSON all the same."""
+    store = stocked([])
+    for row in rows:
+        store.add(row)
+    with asking(store, faults=[Fault.parse("1:big:1")]) as (_, client):
+        answer = client.get(LIST)
+    assert len(answer.content) > MEGABYTE
+    assert len(answer.json()["data"]) == len(rows)
+
+
+def test_big_may_be_left():
+    """A client that has seen enough may go, and the next request is answered."""
+    with asking(stocked(ROWS), faults=[Fault("big")]) as (_, client):
+        with client.stream("GET", LIST) as answer:
+            assert int(answer.headers["content-length"]) > 200 * MEGABYTE
+            assert next(answer.iter_raw())
+        assert client.get(LIST).status_code == 200
+
+
+def test_bomb():
+    """A small compressed body grows to so many megabytes of a true page, asked for or not."""
+    with asking(stocked(ROWS), faults=[Fault.parse("1:bomb:8")]) as (_, client):
+        answer = client.get(LIST, headers=PLAIN)
+    assert int(answer.headers["content-length"]) < MEGABYTE / 50
+    assert len(answer.content) > 8 * MEGABYTE
+    assert len(ids(answer.json())) == 20
+
+
+@pytest.mark.parametrize("kind", REDIRECTS)
+def test_redirect(kind):
+    """A redirect names the place that was given, its query too."""
+    with (
+        asking(stocked([])) as (elsewhere, _),
+        asking(stocked(ROWS), faults=[Fault.parse(f"1:{kind}:{elsewhere.base_url}{LIST}?limit=3")]) as (_, client),
+    ):
+        answer = client.get(LIST)
+        assert answer.status_code == int(kind)
+        assert answer.headers["location"] == f"{elsewhere.base_url}{LIST}?limit=3"
+        assert elsewhere.requests == []
+        assert httpx.get(answer.headers["location"], trust_env=False).json()["data"] == []
+
+
+def test_page_repeated_once():
+    """One stuck request repeats one page, and the walk goes on behind it."""
+    with asking(stocked(ROWS), faults=[Fault.parse("2:stuck")]) as (_, client):
+        pages = walk(client, limit=10, order="asc")
+    assert [ids(page) for page in pages] == [
+        [f"r{number}" for number in range(start, start + 10)] for start in (0, 0, 10, 20)
+    ]
+
+
+def test_faults_of_body_and_wire_join():
+    """One fault of the body and one of the wire act on the same answer."""
+    with asking(stocked(ROWS), faults=[Fault("html"), Fault("close")]) as (_, client):
+        answer = client.get(LIST)
+    assert answer.text.startswith("<!doctype html>")
+    assert answer.headers["connection"] == "close"
 
 
 def test_stuck():
@@ -238,6 +378,9 @@ def test_seeded_rate():
         ("2:429:retry-after=1", Fault("429", at=2, header="retry-after", value="1")),
         ("2:delete:chatcmpl-a", Fault("delete", at=2, value="chatcmpl-a")),
         ("0.5%:cut", Fault("cut", times=0, rate=0.005)),
+        ("1:302:http://a/b?c=d", Fault("302", value="http://a/b?c=d")),
+        ("1:big:5", Fault("big", value="5")),
+        ("1:edit:a=b", Fault("edit", value="a=b")),
     ],
 )
 def test_parse(text, fault):
@@ -251,3 +394,11 @@ def test_parse_refuses(text):
     with pytest.raises(UsageError) as refused:
         Fault.parse(text)
     assert all(kind in str(refused.value) for kind in KINDS)
+
+
+@pytest.mark.parametrize("text", ["1:302", "1:big:much", "1:bomb:-1", "1:drip:1.5"])
+def test_parse_refuses_a_value(text):
+    """A value that the kind cannot use is refused with an example."""
+    with pytest.raises(UsageError) as refused:
+        Fault.parse(text)
+    assert f"write {text.rsplit(':', 1)[0] if text.count(':') > 1 else text}:" in str(refused.value)

@@ -159,7 +159,7 @@ def test_ogx_errors():
 
 
 def test_ogx_rows_of_others_shorten_pages():
-    """Rows of other owners take their place on a page and are not shown: pages are short, or empty with more to come."""
+    """Rows of other owners take up a page and are not shown: it is short, or empty with more to come."""
     store = stocked([1, 5], shape=Shape.named("ogx"))
     for second in (2, 3, 4):
         store.add({"id": f"theirs-{second}", "created": second}, foreign=True)
@@ -220,12 +220,6 @@ def test_edits_show(name):
         (row,) = client.get(LIST).json()["data"]
     assert row["metadata"] == {"new": "pair"}
     assert row["object"] == (None if name in AZURES else "chat.completion")
-
-
-def test_preset_names_are_switches():
-    """Every switch of every named shape is a field of Shape, and no two shapes are the same."""
-    shapes = [Shape.named(name) for name in SHAPES]
-    assert len(set(shapes)) == len(shapes)
 
 
 @pytest.mark.parametrize("name", AZURES)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.sandbox.clock import Clock
 from pipeline.sandbox.listing import ApiError, Listing, Query
-from pipeline.sandbox.shape import Shape
+from pipeline.sandbox.shape import SHAPES, Shape
 from pipeline.sandbox.store import Store
 
 from .asking import NOW, stocked
@@ -145,8 +145,16 @@ def test_filters_are_joined_by_and():
         b'{"id":"h","created":7,"d":' + b"[" * 5000 + b"]" * 5000 + b"}",
         b"\xff\xfe",
         b"not JSON",
+        b'[{"id":"h"}]',
+        b"null",
+        b"-1e999",
+        b"{}",
+        b'{"id":{},"created":[],"model":[],"metadata":[],"choices":{},"usage":[]}',
     ],
-    ids=["duplicate keys", "lone surrogate", "huge integer", "deep", "no UTF-8", "no JSON"],
+    ids=[
+        *("duplicate keys", "lone surrogate", "huge integer", "deep", "no UTF-8", "no JSON"),
+        *("array", "null", "number", "empty object", "arrays for objects"),
+    ],
 )
 def test_hostile_bytes_are_served_as_they_are(body):
     """Bytes come out byte for byte, in the page and alone, even where Python cannot read them."""
@@ -156,6 +164,30 @@ def test_hostile_bytes_are_served_as_they_are(body):
     assert page.rows == (body,)
     assert b"[" + body + b"]" in page.encode()
     assert store.retrieve(name) == body
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rows_that_are_no_objects_stay_what_they_are(shape):
+    """A row that is no object can be listed, named, edited without effect and deleted, in every shape."""
+    store = Store(clock=Clock(NOW), shape=Shape.named(shape))
+    for body in (b"[]", b"7", b"null", b'"text"'):
+        name = store.add(body)
+        assert store.edit(name, {"a": "b"}) == store.retrieve(name) == body
+        assert store.list().rows == (body,)
+        store.delete(name)
+        assert store.visible_ids() == set()
+
+
+@pytest.mark.parametrize("cursor", ["second", "exact"])
+def test_created_of_any_kind_has_its_place(cursor):
+    """Negative and future seconds stand where they belong, one that is no integer at the store's now; anchors all."""
+    store = Store(clock=Clock(NOW), shape=Shape(cursor=cursor))
+    for name, created in [("old", b"-5"), ("text", b'"7"'), ("float", b"1.5"), ("far", b"9" * 30)]:
+        store.add(b'{"id":"%b","created":%b}' % (name.encode(), created))
+    order = shown(store.list(Query(order="asc")))
+    assert (order[0], set(order[1:3]), order[3]) == ("old", {"text", "float"}, "far")
+    assert set(shown(store.list(Query(after="old", order="asc")))) == {"text", "float", "far"}
+    assert shown(store.list(Query(after="far"))).pop() == "old"
 
 
 def test_lone_surrogate_in_a_dict_is_escaped():

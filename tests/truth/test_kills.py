@@ -124,9 +124,15 @@ def watched(parent):
     assert all(one["looks"] > 0 for one in told)
 
 
-def kill_at(folder, name, passes):
-    """Kill a run at each of the given passes of a place, until one passes untouched; returns how many died."""
+def kill_at(folder, name, passes, *, nights=0):
+    """Kill a run at each of the given passes of a place, until one passes untouched; returns how many died.
+
+    The first kill meets a folder that some undisturbed ``nights`` were exported to.
+    """
     with Victim(folder) as victim:
+        for _ in range(nights):
+            victim.something_happens()
+            victim.recover()
         for died, number in enumerate(passes):
             if not victim.run_and_die(f"{name}=kill:{number}"):
                 victim.compare(since=int(victim.clock()) - HOUR)
@@ -136,20 +142,23 @@ def kill_at(folder, name, passes):
     return len(passes)
 
 
+#: Place, pass, and whether the folder was new.
 FEW = [
-    ("files.renamed", [1]),
-    ("archive.cut", [2]),
-    ("run.page", [2]),
-    ("parquet.merged", [3]),
-    ("duckdb.inserted", [1]),
-    ("snapshot.copied", [1]),
+    ("files.renamed", 1, True),
+    ("archive.cut", 2, True),
+    ("run.page", 2, False),
+    ("parquet.merged", 3, False),
+    ("duckdb.inserted", 1, False),
+    ("snapshot.copied", 1, False),
 ]
 
 
 def test_a_killed_run_is_mended_by_the_next(tmp_path):
     """One kill in each stage: the next run leaves both destinations equal to the source, and readers see no trace."""
     with watched(tmp_path), ThreadPoolExecutor(AT_ONCE) as pool:
-        deaths = [pool.submit(kill_at, tmp_path / name, name, passes) for name, passes in FEW]
+        deaths = [
+            pool.submit(kill_at, tmp_path / name, name, [number], nights=not is_new) for name, number, is_new in FEW
+        ]
         assert [death.result() for death in deaths] == [1] * len(FEW)
 
 

@@ -143,8 +143,8 @@ class Nights(RuleBasedStateMachine):
             self.what_is_claimed_is_held(since=before)
 
     def anchor_vanishes(self, pages):
-        """Delete the row asked behind, some pages into the walk, four times in a row."""
-        return [Fault("delete", self.world.lists() + pages, times=4, value="after")] if pages else []
+        """Delete the row asked behind, some pages into the walk, and those that the walk retreats to."""
+        return [Fault("delete", self.world.lists() + pages, times=14, value="after")] if pages else []
 
     def pick(self, data, ids):
         return data.draw(st.sampled_from(sorted(ids))) if ids else None

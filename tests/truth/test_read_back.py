@@ -63,7 +63,7 @@ def in_duckdb(data, name):
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory):
-    """The API's own example, exported."""
+    """Export the API's own example."""
     return exported(tmp_path_factory.mktemp("example"), EXAMPLE)
 
 
@@ -148,7 +148,7 @@ def test_the_example_is_in_the_archive_as_it_was_sent(example):
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    """The union of the recorded walks, exported at 20 a page with the strict second cursor."""
+    """Export the union of the recorded walks at 20 a page with the strict second cursor."""
     if not RECORDED.exists():
         pytest.skip("the recordings are not beside the project")
     return exported(tmp_path_factory.mktemp("recorded"), RECORDED)
@@ -167,7 +167,7 @@ def test_recorded_completions_are_read_back(recorded, read):
         completions, choices, calls = (
             in_duckdb(world.data, name)[1] for name in ("completions", "choices", "tool_calls")
         )
-    assert Counter(row["id"] for row in completions) == Counter(sent)
+    assert Counter(row["id"] for row in completions) == Counter(list(sent))
     assert len(sent) == 373
     for name in USAGE:
         assert sum(row[name] for row in completions) == sum(body["usage"][name] for body in sent.values())

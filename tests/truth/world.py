@@ -36,7 +36,7 @@ KEY = "sk-of-a-test"
 
 
 class Showing(Store):
-    """A store that remembers every row that it showed, in order."""
+    """A store that remembers every row that it showed, in order; but for the one row by which a first run knocks."""
 
     def __init__(self, clock: Clock, shape: Shape | None = None, seed: int = 0) -> None:
         super().__init__(clock, shape, seed)
@@ -44,6 +44,8 @@ class Showing(Store):
 
     def list(self, query: Query | None = None) -> Listing:
         listing = super().list(query)
+        if query is not None and query.limit == 1:
+            return listing
         self.shown += [(json.loads(body)["id"], body) for body in listing.rows]
         return listing
 
@@ -155,7 +157,7 @@ def prove(data: Path, *, parquet: bool = True, duckdb: bool = True) -> None:
     folder = DataFolder(data)
     names = segments.sources(folder.archive)
     archives = {name: Archive(folder.archive, name, scratch=folder.scratch) for name in names}
-    last = {name: archive.last for name, archive in archives.items()}
+    last = {name: archive.last for name, archive in archives.items() if archive.last}
     held = {(name, id_): every[-1] for name, archive in archives.items() for id_, every in versions(archive).items()}
     if parquet:
         tables = rows_of_parquet(data)

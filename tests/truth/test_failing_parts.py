@@ -1,0 +1,117 @@
+"""One part fails, the others do their work: archives that are damaged, disks that are full, stops that come early."""
+
+from __future__ import annotations
+
+import random
+import resource
+from contextlib import contextmanager
+
+import pytest
+
+from pipeline.archive.intake import Intake
+from pipeline.archive.segments import Archive
+from pipeline.errors import FolderError
+from pipeline.nightly import export
+from pipeline.stopping import Stop
+from tests.archive.made import reading, receive, row
+
+from .world import NOW, World, prove, versions
+
+BARE = {"parquet": False, "duckdb": False}
+
+
+@pytest.fixture
+def world(tmp_path):
+    """Serve a few completions of some seconds."""
+    with World(tmp_path) as one:
+        for second in range(20):
+            one.add(NOW - 1000 + second)
+        yield one
+
+
+def former_source(world, damage):
+    """Leave a segment of a source that is no longer configured, damaged at some bytes."""
+    archive = Archive(world.folder.archive, "former", scratch=world.folder.scratch)
+    intake = Intake(archive, None, segment_size=1)
+    receive(intake, *(row(f"f{second}", second, text="x" * second) for second in range(200)))
+    intake.cut(reading())
+    path = world.folder.archive / "former" / "00000001.parquet"
+    data = bytearray(path.read_bytes())
+    data[damage] = bytes(len(data[damage]))
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("damage", [slice(-20, None), slice(4, 300)], ids=["the footer", "a column"])
+def test_a_damaged_archive_stops_its_own_source_only(world, damage):
+    """The other sources are exported, loaded and published; the damaged one is told with its file, and exit 78."""
+    path = former_source(world, damage)
+    result = world.run()
+    told = {source.source: source for source in result.sources}
+    assert (result.exit_code, result.published) == (FolderError.exit_code, True)
+    assert (told["prod"].exit_code, told["prod"].new) == (0, 20)
+    assert str(path) in told["former"].why_not
+    path.unlink()
+    path.parent.rmdir()
+    assert world.run().exit_code == 0
+    prove(world.data)
+
+
+def test_a_segment_that_cannot_be_loaded_makes_its_source_incomplete(world):
+    """Where rows of a configured source can no longer be read back, its result says so, whatever the walk brought."""
+    world.run(**BARE)
+    path = world.folder.archive / "prod" / "00000001.parquet"
+    data = bytearray(path.read_bytes())
+    data[4:200] = bytes(196)
+    path.write_bytes(data)
+    result = world.run(overlap=0.0)
+    assert (result.exit_code, result.sources[0].complete) == (FolderError.exit_code, False)
+    assert str(path) in result.sources[0].why_not
+
+
+def test_a_folder_whose_only_archive_is_damaged_is_refused(world):
+    """With nothing left to work on the run ends with the one error that names the file."""
+    world.run(**BARE)
+    for path in (world.folder.archive / "prod").iterdir():
+        path.write_bytes(b"damaged")
+    with pytest.raises(FolderError, match="00000001"):
+        world.run()
+
+
+def test_a_stop_before_anything_was_read_leaves_no_folder(world):
+    """A run that is asked to stop while it knocks ends as stopped, and has made nothing."""
+    stop = Stop()
+    stop.ask()
+    result = export(world.config(), stop=stop)
+    assert (result.stopped, result.sources[0].complete, result.sources[0].new) == (True, False, 0)
+    assert not world.data.exists()
+
+
+@contextmanager
+def largest_file(size):
+    """Let the file system take no more than so many bytes per file."""
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, allowed[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+
+
+@pytest.mark.parametrize("at", [NOW - 1000, NOW - 990, NOW - 970])
+def test_a_full_disk_keeps_what_was_durable_and_claims_no_more(world, at):
+    """A segment that cannot be written ends the source with exit 75; the next run, with space, brings all home."""
+    world.add(at, noise=random.Random(0).randbytes(200_000).hex())
+    with largest_file(60_000):
+        result = world.run(duckdb=False)
+    assert (result.exit_code, result.sources[0].complete) == (75, False)
+    assert "no space left" in result.sources[0].why_not
+    assert "free some space" in result.sources[0].hint
+    kept = versions(world.archive())
+    assert result.sources[0].new == len(kept)
+    assert (world.position() or 0) < at
+    prove(world.data, duckdb=False)
+    again = world.run(duckdb=False)
+    assert (again.exit_code, again.sources[0].new) == (0, 21 - len(kept))
+    assert set(versions(world.archive())) == world.store.visible_ids()
+    prove(world.data, duckdb=False)
