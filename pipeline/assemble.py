@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.extract.client import Client, Endpoint
 from pipeline.extract.page import Filters
 from pipeline.extract.retry import Policy
+from pipeline.extract.transport import Address
 from pipeline.folder import DataFolder
 from pipeline.secret import resolve
 
@@ -34,12 +35,17 @@ def client(source: Source, account: Account | None, stop: Stop) -> Client:
     """Open a source; raises RefusedError where its key is missing."""
     endpoint = Endpoint(
         source=source.name,
-        base_url=source.base_url,
+        address=Address(
+            source.base_url,
+            timeout=source.timeout,
+            connect_timeout=source.connect_timeout,
+            page_time=source.page_time,
+            page_size=source.page_size,
+            ca_file=source.ca_file,
+        ),
         organization=source.organization,
         project=source.project,
         filters=Filters(source.model, source.metadata),
-        timeout=source.timeout,
-        connect_timeout=source.connect_timeout,
         policy=Policy(attempts=source.retry_attempts, seconds=source.retry_time),
     )
     key = resolve(source.api_key, source=source.name)

@@ -47,6 +47,9 @@ class Source:
     overlap: float = 6 * 3600.0
     timeout: float = 60.0
     connect_timeout: float = 5.0
+    page_time: float = 120.0
+    page_size: int = 128_000_000
+    ca_file: str | None = None
     retry_attempts: int = 8
     retry_time: float = 300.0
     messages: bool = False
@@ -194,6 +197,9 @@ SOURCE_SETTINGS: dict[str, Setting] = {
     "overlap": Setting("How far back in created each run reads again, for rows that became visible late.", duration),
     "timeout": Setting("Longest silence of the server.", duration),
     "connect_timeout": Setting("Longest time to connect.", duration),
+    "page_time": Setting("Longest time for one page, however slowly it comes.", duration),
+    "page_size": Setting("Most bytes of one page, decompressed; a larger one is asked in smaller parts.", _size),
+    "ca_file": Setting("Certificates to trust instead of the usual ones, where the server has private ones.", _text),
     "retry_attempts": Setting("Most requests for one page.", _attempts),
     "retry_time": Setting("Longest time spent on one page, waits included.", duration),
     "messages": Setting("Input messages; not in this version.", _one_of(False)),

@@ -19,7 +19,7 @@ from pipeline.folder import DataFolder
 from pipeline.stopping import Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pipeline.config import Config, Source
@@ -71,8 +71,9 @@ def _source(source: Source) -> Iterator[Check]:
             yield Check(source.name, "key and list", OK, f"the server lists completions ({len(page.rows)} on a page)")
             yield _account(source, client)
             yield _clock(source, page)
-            for look in (_default_order, _after, _largest_limit):
-                yield look(source, client, page)
+            yield _default_order(source, client)
+            yield _after(source, client, page)
+            yield _largest_limit(source, client)
         yield _filters(quick, page)
     except PipelineError as error:
         yield Check(source.name, "key and list", PROBLEM, error.message, error.hint, error.exit_code)
@@ -105,7 +106,7 @@ def _clock(source: Source, page: Page) -> Check:
     )
 
 
-def _default_order(source: Source, client: Client, page: Page) -> Check:
+def _default_order(source: Source, client: Client) -> Check:
     answer = client.list(Request(None, 20, order=None))
     seconds = _seconds(answer)
     if isinstance(answer, Refusal) or len(set(seconds)) < 2:  # noqa: PLR2004 - two differ, one does not
@@ -138,7 +139,7 @@ def _after_pair(source: Source, answer: Page | Refusal, first: Row) -> Check:
     )
 
 
-def _largest_limit(source: Source, client: Client, page: Page) -> Check:
+def _largest_limit(source: Source, client: Client) -> Check:
     for limit in (*WIDER, 1):
         if isinstance(client.list(Request(None, limit)), Refusal):
             continue
@@ -154,7 +155,11 @@ def _filters(source: Source, page: Page) -> Check:
     """Ask for a model and for metadata that nobody has: a server that shows rows all the same ignores filters."""
     if not page.rows:
         return Check(source.name, "filters", UNKNOWN, "nothing is listed to filter")
-    ignored = [name for name, filters in _IMPOSSIBLE.items() if _ignores(replace(source, **filters))]
+    nobody = {
+        "model": replace(source, model=_NOBODY, metadata={}),
+        "metadata": replace(source, model=None, metadata={_NOBODY: _NOBODY}),
+    }
+    ignored = [name for name, asking in nobody.items() if _ignores(asking)]
     if not ignored:
         return Check(source.name, "filters", OK, "model and metadata are honoured")
     is_used = (source.model and "model" in ignored) or (source.metadata and "metadata" in ignored)
@@ -162,12 +167,6 @@ def _filters(source: Source, page: Page) -> Check:
     if is_used:
         return Check(source.name, "filters", PROBLEM, found, "remove them from this source", 78)
     return Check(source.name, "filters", OK, f"{found}; this source uses none of them")
-
-
-_IMPOSSIBLE: dict[str, dict[str, object]] = {
-    "model": {"model": _NOBODY, "metadata": {}},
-    "metadata": {"model": None, "metadata": {_NOBODY: _NOBODY}},
-}
 
 
 def _ignores(source: Source) -> bool:

@@ -19,6 +19,8 @@ class Guard:
 ASKED_AGAIN = "asks again after the wait that the server names, else after a random, growing one"
 GIVEN_UP = "gives up when attempts or time are used up; pages so far are kept"
 OLDER = "asks behind an older known row, at last from the beginning"
+STUCK = "stops when five answers in a row bring nothing new; pages so far are kept"
+NONE_SHOWN = "stops: more is said to follow and none is shown; pages so far are kept"
 REFUSED = "stops without asking again; pages so far are kept"
 
 GUARDS = (
@@ -57,18 +59,19 @@ GUARDS = (
     Guard("resets that do not end", "2-:reset", GIVEN_UP, 75),
     Guard("HTML that does not end", "2-:html", GIVEN_UP, 75),
     Guard("after does not move, once", "2:stuck", OLDER, 0),
-    Guard("after does not move", "2-:stuck", "stops when five answers in a row bring nothing new", 3),
-    Guard("has_more is always true", "1-:more", "stops when five answers in a row bring nothing new", 3),
+    Guard("after does not move", "2-:stuck", STUCK, 3),
+    Guard("has_more is always true", "1-:more", NONE_SHOWN, 3),
     Guard("has_more is always false", "1-:no-more", "asks once more behind every full page", 0),
     Guard("has_more on an empty page, once", "2:empty-more", "asks again with a larger limit", 0),
-    Guard("has_more on an empty page", "2-:empty-more", "stops: more is said to follow and none is shown", 3),
-    Guard("the same with blank ids", "2-:empty-more-blank", "stops: more is said to follow and none is shown", 3),
+    Guard("has_more on an empty page", "2-:empty-more", NONE_SHOWN, 3),
+    Guard("the same with blank ids", "2-:empty-more-blank", NONE_SHOWN, 3),
     Guard("order not as asked", "2:wrong-order", "stops; pages so far are kept", 3),
     Guard("filter ignored", "2:filter-ignored", "stops: other completions would come under this name", 78),
     Guard("known row unknown (404)", "1-3:anchor-404", OLDER, 0),
     Guard("known row unknown (400)", "1-3:anchor-400", OLDER, 0),
     Guard("known row unknown (empty page)", "1-3:anchor-empty", OLDER, 0),
     Guard("known row unknown (page 1 again)", "1-3:anchor-page1", OLDER, 0),
+    Guard("every known row unknown", "1-:anchor-404", STUCK, 3),
     Guard("row to continue from deleted", "2-4:delete:after", OLDER, 0),
     Guard("row edited during the walk", "2-4:edit:after", "keeps both versions", 0),
     Guard("another project answers", "2:other-project", "stops: its rows would come under this name", 77),

@@ -56,6 +56,9 @@ GOOD = {
     "retry_time": ("5m",),
     "messages": (False,),
     "content": ("full",),
+    "page_time": ("2m",),
+    "page_size": ("128MB",),
+    "ca_file": ("/etc/ssl/ours.pem",),
     "segment_size": ("500kB", "16MB", "1 GB"),
 }
 BAD = {
@@ -81,6 +84,9 @@ BAD = {
     "retry_time": ("5 minutes",),
     "messages": (True, 0, "no"),
     "content": ("none", "all", 5),
+    "page_time": ("slow",),
+    "page_size": ("0MB", 5),
+    "ca_file": ("", True),
     "segment_size": ("0MB", "big", 5, "5TB"),
 }
 

@@ -8,6 +8,7 @@ import click
 
 from pipeline.cli.config import config
 from pipeline.cli.demo import demo
+from pipeline.cli.doctor import doctor
 from pipeline.cli.query import query
 from pipeline.cli.run import run
 from pipeline.cli.sandbox import sandbox
@@ -44,7 +45,7 @@ def cli() -> None:
     """Keep every stored chat completion, exactly once: API to archive, Parquet and DuckDB."""
 
 
-for command in (run, status, query, schema, config, demo, sandbox):
+for command in (run, status, doctor, query, schema, config, demo, sandbox):
     cli.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""The one door of httpx: questions to one source, with retries, answered in our own types and errors."""
+"""Questions to one source, with retries, answered in our own types and errors: what each answer means."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Self
 
-import httpx
 import msgspec
 
 from pipeline.errors import ConfigError, NoListRouteError, PipelineError, RefusedError, ServerError
 from pipeline.extract.page import BadPageError, Filters, decode
 from pipeline.extract.retry import AgainError, Policy, asked_wait, is_worth_retrying, may_pass
-from pipeline.extract.walk import Refusal, Request
+from pipeline.extract.transport import Address, Answer, BrokenError, TooLargeError, Transport
+from pipeline.extract.walk import TOO_LARGE, Refusal, Request
 from pipeline.handoff import Account
 from pipeline.version import __version__
 
@@ -45,15 +45,13 @@ LONGEST_MESSAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a source is and how to ask it; all times in seconds."""
+    """A source and how to ask it."""
 
     source: str
-    base_url: str
+    address: Address
     organization: str | None = None
     project: str | None = None
     filters: Filters = field(default_factory=lambda: Filters(None, {}))
-    timeout: float = 60.0
-    connect_timeout: float = 5.0
     policy: Policy = field(default_factory=Policy)
 
 
@@ -87,14 +85,13 @@ class Client:
         self._endpoint = endpoint
         self._key = key
         self._sleep = sleep
-        self._guard = guard
-        self._http = _open(endpoint, key)
+        self._transport = Transport(endpoint.address, _headers(endpoint, key), guard)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.close()
+        self._transport.close()
 
     def list(self, request: Request) -> Page | Refusal:
         """Ask for one page; retries what may pass, raises ServerError, RefusedError, ConfigError for what does not."""
@@ -104,27 +101,22 @@ class Client:
         self.tally.retries += 1
 
     def _attempt(self, request: Request) -> Page | Refusal:
-        answer = self._get(_query(request, self._endpoint.filters))
-        if answer.status_code == OK:
-            self._stay_the_same(answer.headers)
-            return self._page(answer)
-        return self._refusal(answer, request)
-
-    def _get(self, query: Mapping[str, str | int]) -> httpx.Response:
-        """Make one request; whatever httpx raises becomes an error of ours that may be tried again."""
         try:
-            with self._guard():
-                return self._http.get(f"{self._endpoint.base_url}/chat/completions", params=query)
-        except httpx.InvalidURL as error:
-            raise ConfigError(f"source {self._endpoint.source}: base_url is no URL: {error}") from error
-        except (httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
-            raise ConfigError(f"source {self._endpoint.source}: base_url cannot be used: {error}") from error
-        except httpx.HTTPError as error:
-            raise AgainError(self._server_error(_plain(error))) from error
+            answer = self._transport.get(_query(request, self._endpoint.filters))
+        except BrokenError as error:
+            raise AgainError(self._server_error(str(error))) from error
+        except TooLargeError as error:
+            return Refusal(TOO_LARGE, self._say(str(error)))
+        except ConfigError as error:
+            raise ConfigError(self._say(error.message), hint=error.hint) from error
+        if answer.status != OK:
+            return self._refusal(answer, request)
+        self._stay_the_same(answer.headers)
+        return self._page(answer)
 
-    def _page(self, answer: httpx.Response) -> Page:
+    def _page(self, answer: Answer) -> Page:
         try:
-            page = decode(answer.content, server_time=_server_time(answer.headers))
+            page = decode(answer.body, server_time=_server_time(answer.headers))
         except BadPageError as error:
             raise AgainError(self._server_error(str(error), answer)) from error
         if not all(self._endpoint.filters.admit(row) for row in page.rows):
@@ -133,7 +125,7 @@ class Client:
                 hint="remove them from the configuration: everything would be exported under this name",
             )
         self.tally.pages += 1
-        self.tally.bytes += len(answer.content)
+        self.tally.bytes += len(answer.body)
         return page
 
     def _stay_the_same(self, headers: Mapping[str, str]) -> None:
@@ -149,9 +141,9 @@ class Client:
                 )
         self.account = Account(self.account.organization or told.organization, self.account.project or told.project)
 
-    def _refusal(self, answer: httpx.Response, request: Request) -> Refusal:
+    def _refusal(self, answer: Answer, request: Request) -> Refusal:
         """Tell an anchor or limit that was not taken from what ends the source and from what may pass."""
-        status, error = answer.status_code, _Error.of(answer.content)
+        status, error = answer.status, _Error.of(answer.body)
         message = _one_line(self._key.hide_in(error.message))
         if status == RATE_LIMITED and MONEY & {error.code, error.type}:
             raise RefusedError(
@@ -177,21 +169,21 @@ class Client:
             raise self._server_error(f"{status} {message}".rstrip(), answer)
         raise self._unexpected(status, message, answer)
 
-    def _unexpected(self, status: int, message: str, answer: httpx.Response) -> PipelineError:
-        moved = f" to {httpx.URL(answer.headers['location']).host}" if answer.has_redirect_location else ""
+    def _unexpected(self, status: int, message: str, answer: Answer) -> PipelineError:
+        moved = f" to {answer.moved_to}" if answer.moved_to else ""
         return ConfigError(
             self._say(f"unexpected answer {status}{moved} {message}".rstrip(), answer),
             hint="check base_url; redirects are not followed, so that the key goes nowhere else",
         )
 
-    def _server_error(self, what: str, answer: httpx.Response | None = None) -> ServerError:
+    def _server_error(self, what: str, answer: Answer | None = None) -> ServerError:
         return ServerError(self._say(what, answer), hint="what was read is kept; run again later")
 
-    def _say(self, what: str, answer: httpx.Response | None) -> str:
+    def _say(self, what: str, answer: Answer | None = None) -> str:
         """Name source, place and the server's own id of the request."""
         headers: Mapping[str, str] = answer.headers if answer is not None else {}
         request_id = headers.get("x-request-id") or headers.get("apim-request-id")
-        where = f"{self._endpoint.base_url}/chat/completions"
+        where = self._endpoint.address.list_url
         return f"source {self._endpoint.source}: {what} ({where}{f', request {request_id}' if request_id else ''})"
 
 
@@ -216,21 +208,9 @@ def _one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text[:LONGEST_MESSAGE])
 
 
-def _open(endpoint: Endpoint, key: Secret) -> httpx.Client:
-    """Make httpx's client, which reads proxies and certificates from the environment."""
-    timeout = httpx.Timeout(endpoint.timeout, connect=endpoint.connect_timeout)
-    try:
-        return httpx.Client(headers=_headers(endpoint, key), timeout=timeout)
-    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
-        raise ConfigError(
-            f"source {endpoint.source}: the proxy or the certificates of the environment cannot be used: {error}",
-            hint="check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
-        ) from error
-
-
 def _headers(endpoint: Endpoint, key: Secret) -> dict[str, str]:
     headers = {
-        "Authorization": f"Bearer {key.reveal()}",
+        **_authorization(endpoint.address, key.reveal()),
         "User-Agent": f"pipeline/{__version__} (export of stored completions)",
         "Accept": "application/json",
         "Accept-Encoding": "gzip",
@@ -240,8 +220,17 @@ def _headers(endpoint: Endpoint, key: Secret) -> dict[str, str]:
     return {name: value for name, value in headers.items() if value}
 
 
+def _authorization(address: Address, key: str) -> dict[str, str]:
+    """Show the key as the server wants it: Azure takes its own keys in api-key, and tokens (JWT) as bearer."""
+    is_azure = address.list_url.host.endswith(".azure.com") or "api-version" in address.query
+    is_token = key.startswith("eyJ") and key.count(".") == 2  # noqa: PLR2004 - header, payload, signature
+    return {"api-key": key} if is_azure and not is_token else {"Authorization": f"Bearer {key}"}
+
+
 def _query(request: Request, filters: Filters) -> dict[str, str | int]:
-    query: dict[str, str | int] = {"order": request.order, "limit": request.limit}
+    query: dict[str, str | int] = {"limit": request.limit}
+    if request.order is not None:
+        query["order"] = request.order
     if request.after is not None:
         query["after"] = request.after
     if filters.model:
@@ -255,16 +244,3 @@ def _server_time(headers: Mapping[str, str]) -> int:
         return int(parsedate_to_datetime(headers["date"]).timestamp())
     except (KeyError, ValueError):
         return int(time.time())
-
-
-def _plain(error: httpx.HTTPError) -> str:
-    """Say in plain words what a transport error means."""
-    match error:
-        case httpx.ConnectTimeout() | httpx.ConnectError():
-            return f"cannot connect: {str(error) or 'timed out'}"
-        case httpx.TimeoutException():
-            return "the server stopped answering in time"
-        case httpx.DecodingError():
-            return "the body cannot be decompressed"
-        case _:
-            return f"the connection broke: {str(error) or type(error).__name__}"

@@ -274,7 +274,7 @@ def test_a_server_that_flaps(place, tmp_path):
 def test_an_environment_that_httpx_cannot_use(tmp_path, name, value):
     """78 names the variables to look at."""
     done = pipeline("run", "--data", tmp_path / "data", **{name: value})
-    assert_one_message(done, 78, "the proxy or the certificates of the environment cannot be used", name)
+    assert_one_message(done, 78, "the proxy or the certificates cannot be used", name)
 
 
 @pytest.mark.parametrize("name", ["OPENAI_ORG_ID", slow("OPENAI_PROJECT_ID")])

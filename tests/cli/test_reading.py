@@ -176,7 +176,7 @@ def test_init_shows_every_setting_with_its_default(tmp_path):
     assert set(told["sources"]["default"]) | unnamed == set(SOURCE_SETTINGS)
     assert set(told["destinations"]) == set(DESTINATION_SETTINGS)
     file.write_text(text, encoding="utf-8")
-    examples = {"organization": None, "project": None, "model": None, "metadata": {}}
+    examples = {"organization": None, "project": None, "model": None, "metadata": {}, "ca_file": None}
     loaded = load(file, {})
     assert replace(loaded.sources[0], **examples) == Source("default")
     assert (loaded.data, loaded.share, loaded.parquet, loaded.duckdb) == (Path("data"), "none", True, True)

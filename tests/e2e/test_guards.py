@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.guards import ASKED_AGAIN, GIVEN_UP, GUARDS, OLDER, REFUSED
+from tests.guards import ASKED_AGAIN, GIVEN_UP, GUARDS, NONE_SHOWN, OLDER, REFUSED, STUCK
 
 from .place import NOW, held
 
@@ -19,6 +19,10 @@ def assert_position_is_true(place, result):
     through = result.sources[0].data_through
     missing = expected(place) - held(place.data)
     assert not through or all(place.store._rows[id_].created > through.timestamp() for id_ in missing)
+
+
+#: What a run that a guard stopped says.
+SAID = {STUCK: "the walk does not get on", NONE_SHOWN: "more completions follow, and shows none"}
 
 
 def asked_since(place, number):
@@ -69,6 +73,7 @@ def test_guard(half, guard):
     result = half.run(guard.fault, **SETTINGS)
     assert any(request.faults for request in half.server.requests[first:]), "the fault did not act"
     assert (result.exit_code, result.sources[0].why_not is None) == (guard.exit_code, guard.exit_code == 0)
+    assert SAID.get(guard.next_step, "") in (result.sources[0].why_not or "")
     assert_step(guard, asked_since(half, first), result.sources[0].retries)
     assert before <= held(half.data)
     assert_position_is_true(half, result)

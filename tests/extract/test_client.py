@@ -2,6 +2,7 @@
 
 import json
 import time
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from pipeline.errors import ConfigError, NoListRouteError, PipelineError, Refuse
 from pipeline.extract.client import LONGEST_MESSAGE, MONEY, Client, Endpoint
 from pipeline.extract.page import Filters
 from pipeline.extract.retry import Policy
+from pipeline.extract.transport import Address
 from pipeline.extract.walk import Refusal, Request
 from pipeline.handoff import Account
 from pipeline.secret import Secret
@@ -23,7 +25,7 @@ FIRST, NEXT = Request(None, 100), Request("id-1", 100)
 def asked(server, request=FIRST, **more):
     """Ask a server once."""
     account = more.pop("account", None)
-    endpoint = Endpoint("prod", server.base_url, policy=Policy(attempts=1), **more)
+    endpoint = Endpoint("prod", Address(server.base_url), policy=Policy(attempts=1), **more)
     with Client(endpoint, Secret(KEY), account=account) as client:
         return client.list(request)
 
@@ -48,10 +50,16 @@ def test_a_request_says_all_it_wants():
     filters = Filters("gpt-4o", {"team": "search & ads"})
     with Scripted(Said()) as server:
         asked(server, NEXT, organization="org-1", project="proj_1", filters=filters)
-    ((path, headers),) = server.asked
-    assert path == (
-        "/v1/chat/completions?order=asc&limit=100&after=id-1&model=gpt-4o&metadata%5Bteam%5D=search+%26+ads"
-    )
+    ((url, headers),) = server.asked
+    path, _, query = url.partition("?")
+    assert path == "/v1/chat/completions"
+    assert dict(parse_qsl(query)) == {
+        "order": "asc",
+        "limit": "100",
+        "after": "id-1",
+        "model": "gpt-4o",
+        "metadata[team]": "search & ads",
+    }
     assert headers["authorization"] == f"Bearer {KEY}"
     assert headers["openai-organization"] == "org-1"
     assert headers["openai-project"] == "proj_1"
@@ -63,8 +71,8 @@ def test_what_is_not_set_is_not_sent():
     """No organization, no project, no after, no filter."""
     with Scripted(Said()) as server:
         asked(server)
-    ((path, headers),) = server.asked
-    assert path == "/v1/chat/completions?order=asc&limit=100"
+    ((url, headers),) = server.asked
+    assert dict(parse_qsl(url.partition("?")[2])) == {"order": "asc", "limit": "100"}
     assert not {"openai-organization", "openai-project"} & set(headers)
 
 
@@ -88,7 +96,7 @@ def test_the_account_is_remembered_and_kept_to():
         with Scripted(Said(headers={**told, other: "another"})) as server, pytest.raises(RefusedError, match="another"):
             asked(server, account=Account("org-1", "proj_1"))
     with Scripted(Said(headers=told), Said()) as server:
-        endpoint = Endpoint("prod", server.base_url)
+        endpoint = Endpoint("prod", Address(server.base_url))
         with Client(endpoint, Secret(KEY)) as client:
             client.list(FIRST)
             client.list(FIRST)

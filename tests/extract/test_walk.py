@@ -34,7 +34,7 @@ def test_a_walk_brings_home_every_row_or_names_the_second_it_doubts(gaps, shape,
 
 
 def created_of(served: Served) -> dict[str, int]:
-    """What the server lists now."""
+    """Return what the server lists now."""
     return {id_: served.store._rows[id_].created for id_ in served.store.visible_ids()}
 
 

@@ -1,0 +1,149 @@
+"""The one door of httpx: a GET to one source, whole or an error of ours, bounded in time and in bytes.
+
+The bytes are counted after decompression, so that a small answer that inflates is stopped like a large one. Redirects
+are not followed: the key goes to the configured host and to no other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import httpx
+
+from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a source is, and how long and how much it may answer."""
+
+    base_url: str
+    """May carry a query, such as Azure's api-version."""
+    timeout: float = 60.0
+    """Longest silence, in seconds."""
+    connect_timeout: float = 5.0
+    page_time: float = 120.0
+    """Longest time for one answer, however slowly it drips, in seconds."""
+    page_size: int = 128_000_000
+    """Most bytes of one answer, decompressed."""
+    ca_file: str | None = None
+    """Certificates to trust instead of the usual ones; there is no setting to trust none."""
+
+    @property
+    def list_url(self) -> httpx.URL:
+        """The list route, without the query of ``base_url``."""
+        url = httpx.URL(self.base_url)
+        return url.copy_with(path=f"{url.path.rstrip('/')}/chat/completions", query=None)
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query of ``base_url``, which goes with every request."""
+        return dict(httpx.URL(self.base_url).params)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes = field(repr=False)
+    moved_to: str | None = None
+    """The host that a redirect names."""
+
+
+class BrokenError(Exception):
+    """No whole answer came; another attempt may bring one."""
+
+
+class TooLargeError(Exception):
+    """The answer is larger than what is read of one."""
+
+
+class Transport:
+    """Keeps a connection alive to one source; raises ConfigError where its address cannot be used."""
+
+    def __init__(
+        self,
+        address: Address,
+        headers: Mapping[str, str],
+        guard: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> None:
+        self._address = address
+        self._guard = guard
+        with _explained(address):
+            self._url, self._fixed = address.list_url, address.query
+            self._http = httpx.Client(
+                headers=dict(headers),
+                timeout=httpx.Timeout(address.timeout, connect=address.connect_timeout),
+                verify=ssl.create_default_context(cafile=address.ca_file) if address.ca_file else True,
+            )
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._http.close()
+
+    def get(self, query: Mapping[str, str | int]) -> Answer:
+        """Ask once; raises BrokenError, TooLargeError."""
+        try:
+            with _explained(self._address), self._guard():
+                return self._read({**self._fixed, **query})
+        except httpx.HTTPError as error:
+            raise BrokenError(_plain(error)) from error
+
+    def _read(self, query: Mapping[str, str | int]) -> Answer:
+        deadline = time.monotonic() + self._address.page_time
+        body = bytearray()
+        with self._http.stream("GET", self._url, params=query) as answer:
+            for part in answer.iter_bytes():
+                body += part
+                if len(body) > self._address.page_size:
+                    raise TooLargeError(f"a page is larger than {self._address.page_size:,} bytes (setting page_size)")
+                if time.monotonic() > deadline:
+                    raise BrokenError(f"a page took longer than {self._address.page_time:g} s (setting page_time)")
+            moved_to = httpx.URL(answer.headers["location"]).host if answer.has_redirect_location else None
+            return Answer(answer.status_code, dict(answer.headers), bytes(body), moved_to)
+
+
+@contextlib.contextmanager
+def _explained(address: Address) -> Iterator[None]:
+    """Translate what no further attempt can mend into a ConfigError that says which setting to look at."""
+    try:
+        yield
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise ConfigError(f"base_url or a proxy is no URL that can be used: {error}", hint="check base_url") from error
+    except httpx.ConnectError as error:
+        if "CERTIFICATE_VERIFY_FAILED" not in str(error):
+            raise
+        raise ConfigError(
+            f"the certificate of {httpx.URL(address.base_url).host} is not trusted: {error}",
+            hint="where the server has a private certificate authority, name its file with ca_file",
+        ) from error
+    except ssl.SSLError as error:
+        raise ConfigError(f"{address.ca_file} holds no certificates: {error}", hint="check ca_file") from error
+    except (OSError, ValueError, ImportError) as error:
+        raise ConfigError(
+            f"the proxy or the certificates cannot be used: {error}",
+            hint="check ca_file, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
+        ) from error
+
+
+def _plain(error: httpx.HTTPError) -> str:
+    """Say in plain words what a transport error means."""
+    match error:
+        case httpx.ConnectTimeout() | httpx.ConnectError() | httpx.ProxyError():
+            return f"cannot connect: {str(error) or 'timed out'}"
+        case httpx.TimeoutException():
+            return "the server stopped answering in time"
+        case httpx.DecodingError():
+            return "the body cannot be decompressed"
+        case _:
+            return f"the connection broke: {str(error) or type(error).__name__}"
