@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import DiskFullError, FolderInUseError, RefusedError
+from pipeline.errors import DiskFullError, FolderError, FolderInUseError, RefusedError
 from pipeline.failpoints import reach
 
 FOLDER_MODE = 0o700
@@ -118,5 +118,9 @@ def explained(what: Path) -> Iterator[None]:
             raise RefusedError(
                 f"not allowed to write {what}: {error.strerror}",
                 hint="run as the owner of the data folder, or name another one with --data",
+            ) from error
+        if error.errno in {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL}:
+            raise FolderError(
+                f"{what} cannot be a data folder: {error.strerror}", hint="name another with --data"
             ) from error
         raise

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
-import pyarrow.compute as pc
 
 from pipeline.archive import coverage, segments
 from pipeline.archive.segments import Archive
@@ -83,9 +82,5 @@ def _of(folder: DataFolder, name: str, fingerprint: str | None, now: datetime) -
 
 def _last_run(archive: Archive) -> LastRun | None:
     """Find the newest record of a run; it is in the last segment, unless a later run was killed."""
-    for footer in reversed(archive.footers):
-        table = archive.columns(footer.number, ["kind", "body"])
-        records = table.filter(pc.equal(table["kind"], "run"))["body"].to_pylist()
-        if records:
-            return msgspec.json.decode(records[-1], type=LastRun)
-    return None
+    newest = next(archive.runs(), None)
+    return msgspec.json.decode(newest[1], type=LastRun) if newest else None

@@ -38,7 +38,9 @@ def _sealed(monkeypatch, tmp_path_factory):
     home.mkdir(exist_ok=True)
     monkeypatch.setenv("HOME", str(home))
     for name in list(os.environ):
-        if name.startswith(("OPENAI_", "AZURE_", "PIPELINE_")) and not name.startswith(("PIPELINE_TEST", "PIPELINE_OTHER")):
+        if name.startswith(("OPENAI_", "AZURE_", "PIPELINE_")) and not name.startswith(
+            ("PIPELINE_TEST", "PIPELINE_OTHER")
+        ):
             monkeypatch.delenv(name)
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)

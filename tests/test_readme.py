@@ -1,7 +1,7 @@
 """What the README shows of the program is what the program does."""
 
-import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -35,11 +35,10 @@ def same(text: str) -> str:
 
 def run(command: str, folder: Path) -> str:
     """Run a command of the README as its reader would."""
-    scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        command, shell=True, cwd=folder, env={**os.environ, "PATH": scripts}, capture_output=True, text=True, check=True
-    )
-    return done.stdout
+    name, *arguments = shlex.split(command)
+    assert name == "pipeline"
+    call = [sys.executable, "-m", "pipeline", *arguments]
+    return subprocess.run(call, cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="module")

@@ -104,13 +104,7 @@ class Archive:
         path = files.make_folder(self._folder) / _name(footer.number)
         metadata = {**(table.schema.metadata or {}), _FOOTER: msgspec.json.encode(asdict(footer))}
         with files.explained(path), files.replacing(path, scratch=self._scratch) as temp:
-            pq.write_table(
-                table.replace_schema_metadata(metadata),
-                temp,
-                compression="zstd",
-                compression_level=_COMPRESSION_LEVEL,
-                use_dictionary=["kind"],
-            )
+            _write(table.replace_schema_metadata(metadata), footer.completions, temp)
         reach("archive.cut")
         self._footers.append(footer)
         return footer
@@ -132,6 +126,28 @@ class Archive:
         except (pa.ArrowInvalid, OSError) as error:
             raise _unreadable(path, str(error)) from error
         return table if names else table.cast(schema.SEGMENT)
+
+    def notes(self, number: int) -> pa.Table:
+        """Read the rows of a segment that are no completions; they are few, in a row group of their own."""
+        path = self._folder / _name(number)
+        try:
+            with pq.ParquetFile(path) as file:
+                table = (
+                    file.read_row_group(file.num_row_groups - 1)
+                    if file.num_row_groups
+                    else schema.SEGMENT.empty_table()
+                )
+        except (pa.ArrowInvalid, OSError) as error:
+            raise _unreadable(path, str(error)) from error
+        return table.filter(pc.not_equal(table["kind"], "completion"))
+
+    def runs(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the records of runs, newest first, each with the segment that holds it."""
+        for footer in reversed(self._footers):
+            notes = self.notes(footer.number)
+            yield from (
+                (footer.number, body) for body in notes.filter(pc.equal(notes["kind"], "run"))["body"].to_pylist()
+            )
 
     def _footers_by_number(self) -> dict[int, Footer]:
         return {footer.number: footer for footer in self._footers}
@@ -159,6 +175,16 @@ class Archive:
 def sources(folder: Path) -> list[str]:
     """Return the names of all sources that the archive holds."""
     return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def _write(table: pa.Table, completions: int, path: Path) -> None:
+    """Write completions, then notes, in row groups of their own: a run's record is read without any body."""
+    with pq.ParquetWriter(
+        path, table.schema, compression="zstd", compression_level=_COMPRESSION_LEVEL, use_dictionary=["kind"]
+    ) as writer:
+        for part in (table.slice(0, completions), table.slice(completions)):
+            if part.num_rows:
+                writer.write_table(part, row_group_size=part.num_rows)
 
 
 def _name(number: int) -> str:

@@ -219,8 +219,6 @@ class Walk:
             anchor = self._trail[-1]
             answer = yield from self._ask(anchor)
             if answer is not None:
-                if anchor is None or (self.start is not None and anchor.created < self.start):
-                    self.start = anchor.created if anchor else None
                 return answer
             self._trail.pop()
 

@@ -131,6 +131,7 @@ def read_only(path: Path) -> DuckDBPyConnection:
         with explained(path):
             connection.execute(f"ATTACH {quoted(str(path))} AS warehouse (READ_ONLY)")
             connection.execute("USE warehouse")
+            connection.execute("SET TimeZone = 'UTC'")
     except BaseException:
         connection.close()
         raise

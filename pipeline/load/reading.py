@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import FolderError
+from pipeline.errors import FolderError, UsageError
 from pipeline.load.duckdb import read_only, told_to_the_user
 
 if TYPE_CHECKING:
@@ -44,5 +44,7 @@ def query(snapshot: Path, sql: str) -> Iterator[Answer]:
             connection.execute(f"SET {setting}")
         connection.execute("SET lock_configuration = true")
         connection.execute(sql)
-        columns = tuple(column[0] for column in connection.description or ())
+        if not connection.description:
+            raise UsageError("there is nothing to answer in this SQL", hint="write a SELECT")
+        columns = tuple(column[0] for column in connection.description)
         yield Answer(columns, chain.from_iterable(iter(lambda: connection.fetchmany(_ROWS), [])))
