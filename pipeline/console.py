@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.errors import PipelineError
+    from pipeline.preview import Preview
     from pipeline.result import Progress, RunResult, SourceResult
 
 EXIT_CODES: dict[int, str] = {
@@ -60,6 +61,10 @@ class Log:
     def explain(self, error: PipelineError) -> None:
         """Say what is wrong and what to do next."""
         self.say("error", type(error).__name__, f"error: {error}", exit_code=error.exit_code)
+
+    def preview(self, preview: Preview) -> None:
+        """Say what a first export is about to do."""
+        self.say("info", "preview", str(preview), source=preview.source, completions=preview.completions)
 
     def result(self, result: RunResult) -> None:
         """Say how every source and destination ended, where no summary is read by people."""
@@ -122,8 +127,8 @@ def describe(progress: Progress, *, seconds: float, first: int) -> str:
 # -- results on stdout ---------------------------------------------------------------------------------------------
 
 
-def summary(result: RunResult, snapshot: Path) -> str:
-    """Put a run's result into some lines for people."""
+def summary(result: RunResult, snapshot: Path, code: int | None = None) -> str:
+    """Put a run's result into some lines for people; ``code`` is the exit code where a signal ended the run."""
     lines = [line for source in result.sources for line in _source_lines(source)]
     for done in result.destinations:
         what = f"{done.segments:,} segment{'s' * (done.segments != 1)} loaded, {done.completions:,} completions"
@@ -132,7 +137,8 @@ def summary(result: RunResult, snapshot: Path) -> str:
     lines += [_line("snapshot", f"published {snapshot}")] if result.published else []
     lines += [_line("note", finding.message) for finding in result.findings]
     took = (result.ended - result.started).total_seconds()
-    lines.append(_line("exit", f"{result.exit_code}, {EXIT_CODES[result.exit_code]}; {took:.1f} s"))
+    code = code or result.exit_code
+    lines.append(_line("exit", f"{code}, {EXIT_CODES[code]}; {took:.1f} s"))
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,10 +24,11 @@ from pipeline.failpoints import reach
 from pipeline.handoff import Account, Page, Span
 from pipeline.result import Finding, Progress, SourceResult
 from pipeline.stopping import StoppedError
+from pipeline.usual import RUNS, Past, expected, is_unusual
 from pipeline.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from pipeline.archive.segments import Archive
     from pipeline.extract.client import Client
@@ -69,19 +71,27 @@ class Export:
         self._started = datetime.now(UTC)
         self._clock = time.monotonic()
         self._position = archive.position(order.fingerprint)
+        self._history = [msgspec.json.decode(body, type=Past) for _, body in islice(archive.runs(), RUNS)]
         self._known_doubts = set(coverage.doubtful(archive.spans(order.fingerprint)))
         behind = [] if self._position is None else anchors(archive, self._position - order.overlap)
+        self._newest_anchor = behind[0].created if behind else None
         self._walk = Walk(behind, limit=order.limit)
         self._intake = Intake(archive, self._position, segment_size=order.segment_size)
         self._covered: int | None = None
         self._asked_at: int | None = None
         self._has_answered = False
+        self._newest_shown: int | None = None
         self._written = Counts()
 
-    def run(self) -> SourceResult:
-        """Walk to the end of the list, or as far as it goes, and tell how far that was."""
+    def run(self, shown: Iterable[Page] = ()) -> SourceResult:
+        """Walk to the end of the list, or as far as it goes, and tell how far that was.
+
+        ``shown`` are pages that were seen before the walk: they are kept, and claim nothing.
+        """
         why: Exception | None = None
         try:
+            for page in shown:
+                self._keep(page)
             self._read()
         except (PipelineError, StoppedError) as error:
             why = error
@@ -119,12 +129,14 @@ class Export:
         self._asked_at = self._asked_at or page.server_time
         known = self._intake.known(page)
         self._intake.take(page)
-        self._observe(self._progress(page))
+        reached = max((row.created for row in page.rows if row.created is not None), default=None)
+        if reached is not None:
+            self._newest_shown = max(reached, self._newest_shown or reached)
+        self._observe(self._progress(page, reached))
         return Heard(page, known)
 
-    def _progress(self, page: Page) -> Progress:
+    def _progress(self, page: Page, reached: int | None) -> Progress:
         counts, tally = self._intake.counts, self._client.tally
-        reached = max((row.created for row in page.rows if row.created is not None), default=None)
         kept = counts.new + counts.changed
         return Progress(
             self._archive.source, tally.pages, kept, tally.bytes, self._walk.start, reached, page.server_time
@@ -151,10 +163,22 @@ class Export:
             return ()
         start = self._walk.start if self._covered is None else self._covered
         end = min(self._walk.completed, self._asked_at)
+        if self._ends_before_what_is_held and self._newest_shown is not None:
+            end = min(end, self._newest_shown)
         if start is not None and end <= start:
             return ()
         doubts = {second for second in self._walk.doubtful if (start is None or start < second) and second <= end}
         return (Span(start, end, self._asked_at, tuple(sorted(doubts))),)
+
+    @property
+    def _ends_before_what_is_held(self) -> bool:
+        """Whether the list showed nothing behind the newest anchor, although something is held there.
+
+        The newest completions were deleted, or the server shows an old page: then nothing newer is claimed.
+        """
+        if self._newest_anchor is None:
+            return False
+        return self._newest_shown is None or self._newest_shown <= self._newest_anchor
 
     def _run_record(self, why: Exception | None, spans: tuple[Span, ...]) -> bytes:
         """Make the row of the table ``runs``; its names are the table's."""
@@ -227,6 +251,7 @@ class Export:
                     f"{_seconds(self._walk.doubtful)}: more completions share the second than the server shows at once",
                 )
             )
+        found += self._shortfalls()
         lateness = self._intake.counts.largest_lateness or 0
         if 2 * lateness > self._order.overlap:
             found.append(
@@ -237,6 +262,24 @@ class Export:
                 )
             )
         return tuple(found)
+
+    def _shortfalls(self) -> Iterator[Finding]:
+        """Say where the list shows less than it should: nothing, an early end, or far less than usual."""
+        if self._walk.completed is None:
+            return
+        if self._newest_shown is None and any(footer.completions for footer in self._archive.footers):
+            yield Finding("empty", "the source lists nothing any more; what is held stays")
+        elif self._ends_before_what_is_held:
+            yield Finding(
+                "early-end", "the list ends before completions that are held: deleted, or an old page was shown"
+            )
+        usual = expected(self._history, self._walk.completed * 1_000_000)
+        if is_unusual(self._intake.counts.new, usual):
+            yield Finding(
+                "less-than-usual",
+                f"{self._intake.counts.new:,} new completions, where about {usual:,.0f} are usual for the time since "
+                "the run before",
+            )
 
 
 def _seconds(seconds: list[int]) -> str:

@@ -21,9 +21,9 @@ from pipeline.archive.segments import Archive
 from pipeline.catchup import CatchUp, Lane
 from pipeline.errors import ConfigError, FolderError, IncompleteError, PipelineError, worst
 from pipeline.export import Export, Order
-from pipeline.extract.walk import Request
 from pipeline.failpoints import reach
 from pipeline.folder import DataFolder, owned
+from pipeline.preview import estimate, look
 from pipeline.result import DestinationResult, Finding, RunResult, SourceResult, refused
 from pipeline.stopping import Stop, StoppedError
 
@@ -32,32 +32,50 @@ if TYPE_CHECKING:
 
     from pipeline.config import Config, Source
     from pipeline.handoff import Account
+    from pipeline.preview import Ends, Preview
     from pipeline.result import Progress
 
 
-def export(config: Config, *, stop: Stop | None = None, observe: Callable[[Progress], None] | None = None) -> RunResult:
+def export(
+    config: Config,
+    *,
+    stop: Stop | None = None,
+    observe: Callable[[Progress], None] | None = None,
+    announce: Callable[[Preview], None] | None = None,
+) -> RunResult:
     """Export what is new in every source, load it and publish the snapshot.
 
+    ``observe`` hears of every page, ``announce`` of what a first export is about to do.
     Raises FolderInUseError, FolderError, RefusedError or DiskFullError where the data folder cannot be used at all.
     """
-    return _Night(config, stop or Stop(), observe or _look_away).run()
+    return _Night(config, stop or Stop(), observe or _look_away, announce or _look_away).run()
 
 
-def _look_away(_: Progress) -> None:
+def _look_away(_: object) -> None:
     """Observe nothing."""
 
 
 class _Night:
     """One run over all sources and destinations."""
 
-    def __init__(self, config: Config, stop: Stop, observe: Callable[[Progress], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        stop: Stop,
+        observe: Callable[[Progress], None],
+        announce: Callable[[Preview], None],
+    ) -> None:
         self._config = config
         self._stop = stop
         self._observe = observe
+        self._announce = announce
+        self._ends: dict[str, Ends] = {}
         self._folder = DataFolder(config.data)
         self._run_id = uuid.uuid4().hex
         self._started = datetime.now(UTC)
         self._accounts: dict[str, Account] = {}
+        self._told: dict[str, int] = {}
+        """By source: the last segment of which a run has told what it held."""
         self._damaged: dict[str, FolderError] = {}
         self._bugs: list[Exception] = []
         self._destinations: list[DestinationResult] = []
@@ -77,14 +95,14 @@ class _Night:
         return self._result(sources)
 
     def _knock(self) -> list[SourceResult]:
-        """Ask every source for one row before a data folder is made; what refuses, if none would let us in."""
+        """Ask every source for the ends of its list before a data folder is made; what refuses, if all do."""
         told = [self._knock_at(source) for source in self._config.sources]
         return [] if None in told else [result for result in told if result]
 
     def _knock_at(self, source: Source) -> SourceResult | None:
         try:
             with assemble.client(source, None, self._stop) as client:
-                client.list(Request(None, 1))
+                self._ends[source.name] = look(client, source.limit)
         except PipelineError as error:
             return refused(source.name, error)
         except StoppedError:
@@ -95,7 +113,7 @@ class _Night:
         archives = self._archives()
         if self._damaged and not archives:
             raise next(iter(self._damaged.values()))
-        before = {source: archive.last for source, archive in archives.items()}
+        before = dict(self._told)
         self._accounts = {source: archive.account for source, archive in archives.items()}
         results = [self._export(source, archives.get(source.name)) for source in self._config.sources]
         reach("run.extracted")
@@ -113,7 +131,9 @@ class _Night:
         archives = {}
         for name in sorted(self._configured.union(segments.sources(self._folder.archive))):
             try:
-                archives[name] = Archive(self._folder.archive, name, scratch=self._folder.scratch)
+                archive = Archive(self._folder.archive, name, scratch=self._folder.scratch)
+                self._told[name] = next((segment for segment, _ in archive.runs()), 0)
+                archives[name] = archive
             except FolderError as error:
                 self._damaged[name] = error
         return archives
@@ -126,10 +146,14 @@ class _Night:
         order = Order(self._run_id, source.fingerprint, source.limit, int(source.overlap), source.segment_size)
         try:
             self._stop.check()
-            with assemble.client(source, archive.account, self._stop) as client:
+            ends = self._ends.get(source.name)
+            with assemble.client(source, ends.account if ends else archive.account, self._stop) as client:
+                if not archive.last:
+                    ends = ends or look(client, source.limit)
+                    self._prepare(source, ends)
                 return Export(
                     order, archive, client, claim=lambda account: self._claim(source, account), observe=self._observe
-                ).run()
+                ).run(ends.pages if ends else ())
         except PipelineError as error:
             return refused(source.name, error)
         except StoppedError:
@@ -137,6 +161,12 @@ class _Night:
         except Exception as error:  # noqa: BLE001 - raised again when the other sources are done
             self._bugs.append(error)
             return SourceResult(source.name, 1, False, None, why_not=f"a bug: {type(error).__name__}")
+
+    def _prepare(self, source: Source, ends: Ends) -> None:
+        """Say what a first export is about to do, and refuse one that would fill the disk."""
+        if preview := estimate(source.name, ends, self._folder.root):
+            self._announce(preview)
+            preview.insist_on_space(self._folder.root)
 
     def _claim(self, source: Source, account: Account) -> None:
         """Refuse a second source on the same server, organization and project: its rows would count twice (walk 9)."""

@@ -51,7 +51,7 @@ def run(config_file: Path | None, data: Path | None, as_json: bool, log_format: 
     try:
         config = load_config(config_file, data)
         with signals.heard():
-            result = export(config, stop=stop, observe=reporter)
+            result = export(config, stop=stop, observe=reporter, announce=log.preview)
     except PipelineError as error:
         log.explain(error)
         return signals.code or error.exit_code
@@ -62,7 +62,7 @@ def run(config_file: Path | None, data: Path | None, as_json: bool, log_format: 
     if as_json:
         console.emit_json(result.as_dict())
     else:
-        console.say(console.summary(result, DataFolder(config.data).snapshot))
+        console.say(console.summary(result, DataFolder(config.data).snapshot, signals.code))
     return signals.code or result.exit_code
 
 

@@ -20,6 +20,7 @@ from pipeline.handoff import Anchor
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from pipeline.handoff import Page, Row
 
@@ -130,19 +131,22 @@ class Walk:
                 return shown
             self._trail.pop()
 
-    def _ask(self, anchor: Anchor | None) -> Questions:
-        """Ask for what lies behind ``anchor``; None where the answer does not prove it."""
+    def _ask(self, anchor: Anchor | None, among: AbstractSet[str] | None = None) -> Questions:
+        """Ask for what lies behind ``anchor``; None where the answer does not prove it.
+
+        ``among`` are the ids of which the proof must show one; by default all that are held.
+        """
         request = Request(anchor.id if anchor else None, self._limit)
         answer = yield from self._hear(request)
         if isinstance(answer, Refusal) and anchor is None:
             answer = yield from self._ask_narrower(answer)
-        if isinstance(answer, _Shown) and (answer.claims_more_but_is_empty or _shows_too_little(anchor, answer)):
+        if isinstance(answer, _Shown) and (answer.claims_more_but_is_empty or _shows_too_little(anchor, answer, among)):
             answer = yield from self._widen(answer)
         if isinstance(answer, Refusal):
             return None
         if answer.claims_more_but_is_empty:
             raise IncompleteError("the server says that more completions follow, and shows none")
-        return answer if _proven(anchor, answer) else None
+        return answer if _proven(anchor, answer, among) else None
 
     def _ask_narrower(self, refusal: Refusal) -> Generator[Request, Heard, _Shown | Refusal]:
         """Find a limit that the server takes; the request without ``after`` must then succeed."""
@@ -206,7 +210,7 @@ class Walk:
         if anchor is None:
             return (yield from self._dense(shown))
         self._complete(shown.seconds[-1] - 1, shown)
-        answer = yield from self._ask(anchor)
+        answer = yield from self._ask(anchor, self._seen.keys())
         if answer is None:
             return (yield from self._retreat_from(anchor.id))
         self._leave_behind(anchor)
@@ -327,17 +331,22 @@ def _goes_back(shown: _Shown, anchor: Anchor) -> bool:
     )
 
 
-def _proven(anchor: Anchor | None, shown: _Shown) -> bool:
+def _proven(anchor: Anchor | None, shown: _Shown, among: AbstractSet[str] | None = None) -> bool:
     """Tell whether the answer follows ``anchor``: a row held beyond it, none before it, and not itself.
 
     Rows of the anchor's own second are allowed: a server that continues exactly behind a row shows its siblings.
     """
     if anchor is None:
         return True
-    held = (row.created for row in shown.page.rows if row.id in shown.known and row.created is not None)
+    proofs = shown.known if among is None else among
+    held = (row.created for row in shown.page.rows if row.id in proofs and row.created is not None)
     return not _goes_back(shown, anchor) and any(created > anchor.created for created in held)
 
 
-def _shows_too_little(anchor: Anchor | None, shown: _Shown) -> bool:
+def _shows_too_little(anchor: Anchor | None, shown: _Shown, among: AbstractSet[str] | None) -> bool:
     """Tell whether a longer page may yet prove the anchor: rows follow it, and none of them is held."""
-    return bool(shown.page.rows) and not _proven(anchor, shown) and (anchor is None or not _goes_back(shown, anchor))
+    return (
+        bool(shown.page.rows)
+        and not _proven(anchor, shown, among)
+        and (anchor is None or not _goes_back(shown, anchor))
+    )
