@@ -118,7 +118,11 @@ class Export:
             if self._intake.is_full:
                 self._cut(None, is_end=False)
             answer = self._client.list(request)
-            heard = Heard(answer) if isinstance(answer, Refusal) else self._keep(answer)
+            if isinstance(answer, Refusal):
+                heard = Heard(answer)
+            else:
+                heard = self._keep(answer)
+                self._observe(self._progress(answer))
             reach("run.page")
 
     def _keep(self, page: Page) -> Heard:
@@ -129,17 +133,15 @@ class Export:
         self._asked_at = self._asked_at or page.server_time
         known = self._intake.known(page)
         self._intake.take(page)
-        reached = max((row.created for row in page.rows if row.created is not None), default=None)
-        if reached is not None:
+        if (reached := _newest(page)) is not None:
             self._newest_shown = max(reached, self._newest_shown or reached)
-        self._observe(self._progress(page, reached))
         return Heard(page, known)
 
-    def _progress(self, page: Page, reached: int | None) -> Progress:
+    def _progress(self, page: Page) -> Progress:
         counts, tally = self._intake.counts, self._client.tally
         kept = counts.new + counts.changed
         return Progress(
-            self._archive.source, tally.pages, kept, tally.bytes, self._walk.start, reached, page.server_time
+            self._archive.source, tally.pages, kept, tally.bytes, self._walk.start, _newest(page), page.server_time
         )
 
     # -- writing --------------------------------------------------------------------------------------------------
@@ -280,6 +282,10 @@ class Export:
                 f"{self._intake.counts.new:,} new completions, where about {usual:,.0f} are usual for the time since "
                 "the run before",
             )
+
+
+def _newest(page: Page) -> int | None:
+    return max((row.created for row in page.rows if row.created is not None), default=None)
 
 
 def _seconds(seconds: list[int]) -> str:

@@ -25,6 +25,7 @@ WINDOW_IDS = 200_000
 #: Anchors handed to a walk; the distance between them doubles, so the last one lies far back.
 ANCHORS = 12
 
+_ALWAYS = (-(2**63), 2**63)
 _COLUMNS = ["kind", "id", "created", "first_seen", "content_hash"]
 
 
@@ -46,6 +47,7 @@ class Held:
         self._archive = archive
         self._window = window
         self._from, self._to = 0, -1
+        self._is_pinned = False
         self._states: dict[str, State] = {}
         self._undated: dict[str, State] = {}
         for footer in archive.footers:
@@ -65,6 +67,11 @@ class Held:
                 self._states.update(self._read(footer.number, (self._from, self._to)))
         self._states.update(unwritten)
 
+    def cover_all(self) -> None:
+        """Make every state known, for servers on which an id may come again with another ``created``."""
+        self.cover(*_ALWAYS)
+        self._is_pinned = True
+
     def state(self, id_: str) -> State | None:
         """Return the latest state held; None for an id that is not held."""
         states = [state for state in (self._states.get(id_), self._undated.get(id_)) if state]
@@ -78,6 +85,8 @@ class Held:
 
     def forget_before(self, second: int) -> None:
         """Let go of states that the walk has left behind; they are read again should it come back."""
+        if self._is_pinned:
+            return
         self._from = max(self._from, second)
         self._states = {
             id_: state for id_, state in self._states.items() if state.created is None or state.created >= second
@@ -90,7 +99,7 @@ class Held:
             if total > self._window and (footer.first or 0) > last:
                 return (footer.first or 0) - 1
             total += footer.completions
-        return 2**63
+        return _ALWAYS[1]
 
     def _read(self, number: int, window: tuple[int, int] | None) -> Iterator[tuple[str, State]]:
         """Yield the completions of a segment in a window; without one, those whose created could not be read."""
@@ -146,4 +155,4 @@ def _alone(rows: Iterable[tuple[str, int]]) -> list[Anchor]:
 
 
 def _between(created: pa.ChunkedArray, window: tuple[int, int]) -> pa.ChunkedArray:
-    return pc.and_(pc.greater_equal(created, window[0]), pc.less_equal(created, min(window[1], 2**63 - 1)))
+    return pc.and_(pc.greater_equal(created, window[0]), pc.less_equal(created, min(window[1], _ALWAYS[1] - 1)))

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 REMEMBERED = 10_000
 
 
+#: Servers that send the inputs inline (llama-stack, OGX) store an id again in place, with another ``created``: there an
+#: id is looked up among all that are held, which costs memory; such stores are small.
+OVERWRITING = b'"input_messages"'
+
+
 @dataclass(slots=True)
 class Counts:
     """What became of the rows received."""
@@ -94,7 +99,9 @@ class Intake:
     def known(self, page: Page) -> frozenset[str]:
         """Return which ids of a page are held."""
         seconds = [row.created for row in page.rows if row.created is not None]
-        if seconds:
+        if page.rows and OVERWRITING in page.rows[0].body:
+            self._held.cover_all()
+        elif seconds:
             self._held.cover(min(seconds), max(seconds))
         return frozenset(row.id for row in page.rows if self._held.state(row.id))
 
