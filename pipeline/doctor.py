@@ -13,18 +13,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline import assemble
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import CheckFailedError, ConfigError, PipelineError
 from pipeline.extract.walk import WIDER, Refusal, Request
 from pipeline.folder import DataFolder
 from pipeline.stopping import Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pipeline.config import Config, Source
     from pipeline.extract.client import Client
     from pipeline.handoff import Page, Row
+
+    Look = Callable[[Source, Client, Page], "Check"]
 
 OK, PROBLEM, UNKNOWN = "ok", "problem", "unknown"
 #: A doctor does not wait for minutes.
@@ -33,6 +35,9 @@ _ATTEMPTS, _SECONDS = 2, 20.0
 _SKEW_SECONDS = 30
 #: Pages looked through for two completions of one second, to tell how the server continues.
 _PAGES = 5
+#: Rows that a look at the list needs.
+_ROWS = 20
+_HONOURED = "honoured"
 _NOBODY = "no-such-model-of-anybody"
 _LITTLE_SPACE = 1_000_000_000
 
@@ -64,36 +69,47 @@ def examine(config: Config) -> Iterator[Check]:
 
 def _source(source: Source) -> Iterator[Check]:
     """Ask a source; where it does not let us in, one check says so and the others are left out."""
-    quick = replace(source, retry_attempts=_ATTEMPTS, retry_time=_SECONDS)
+    attempts, seconds = min(_ATTEMPTS, source.retry_attempts), min(_SECONDS, source.retry_time)
+    quick = replace(source, retry_attempts=attempts, retry_time=seconds)
     try:
         with assemble.client(quick, None, Stop()) as client:
-            page = _first(client)
+            page = _first(quick, client)
             yield Check(source.name, "key and list", OK, f"the server lists completions ({len(page.rows)} on a page)")
-            yield _account(source, client)
-            yield _clock(source, page)
-            yield _default_order(source, client)
-            yield _after(source, client, page)
-            yield _largest_limit(source, client)
-        yield _filters(quick, page)
+            for name, look in _LOOKS.items():
+                yield _looked(name, look, quick, client, page)
     except PipelineError as error:
-        yield Check(source.name, "key and list", PROBLEM, error.message, error.hint, error.exit_code)
+        yield _failed(source.name, "key and list", error)
 
 
-def _first(client: Client) -> Page:
-    answer = client.list(Request(None, 20))
+def _looked(name: str, look: Look, source: Source, client: Client, page: Page) -> Check:
+    """Look at one thing; that it could not be looked at is told under its name and hides no other."""
+    try:
+        return look(source, client, page)
+    except PipelineError as error:
+        return _failed(source.name, name, error)
+
+
+def _failed(where: str, check: str, error: PipelineError) -> Check:
+    return Check(where, check, PROBLEM, error.message, error.hint, error.exit_code)
+
+
+def _first(source: Source, client: Client) -> Page:
+    answer = client.list(Request(None, min(_ROWS, source.limit)))
     if isinstance(answer, Refusal):
-        raise ConfigError(f"the server refuses the list: {answer.status} {answer.message}", hint="check the filters")
+        raise ConfigError(
+            f"the server refuses the list: {answer.status} {answer.message}", hint="check limit and filters"
+        )
     return answer
 
 
-def _account(source: Source, client: Client) -> Check:
+def _account(source: Source, client: Client, _: Page) -> Check:
     told = client.account
     if told.organization is None and told.project is None:
         return Check(source.name, "account", UNKNOWN, "the server names neither organization nor project")
     return Check(source.name, "account", OK, f"organization {told.organization}, project {told.project}")
 
 
-def _clock(source: Source, page: Page) -> Check:
+def _clock(source: Source, _: Client, page: Page) -> Check:
     skew = round(page.server_time - time.time())
     if abs(skew) <= _SKEW_SECONDS:
         return Check(source.name, "clock", OK, f"within {_SKEW_SECONDS} s of the server's")
@@ -103,11 +119,12 @@ def _clock(source: Source, page: Page) -> Check:
         PROBLEM,
         f"{abs(skew)} s {'behind' if skew > 0 else 'ahead of'} the server's",
         "set the clock (NTP)",
+        CheckFailedError.exit_code,
     )
 
 
-def _default_order(source: Source, client: Client) -> Check:
-    answer = client.list(Request(None, 20, order=None))
+def _default_order(source: Source, client: Client, _: Page) -> Check:
+    answer = client.list(Request(None, min(_ROWS, source.limit), order=None))
     seconds = _seconds(answer)
     if isinstance(answer, Refusal) or len(set(seconds)) < 2:  # noqa: PLR2004 - two differ, one does not
         return Check(source.name, "default order", UNKNOWN, "fewer than two seconds are listed")
@@ -120,8 +137,8 @@ def _after(source: Source, client: Client, page: Page) -> Check:
     for _ in range(_PAGES):
         for first, second in zip(page.rows, page.rows[1:], strict=False):
             if first.created is not None and first.created == second.created:
-                return _after_pair(source, client.list(Request(first.id, 20)), first)
-        answer = client.list(Request(page.rows[-1].id, 100)) if page.rows else page
+                return _after_pair(source, client.list(Request(first.id, source.limit)), first)
+        answer = client.list(Request(page.rows[-1].id, source.limit)) if page.rows else page
         if isinstance(answer, Refusal) or not answer.rows:
             break
         page = answer
@@ -131,57 +148,69 @@ def _after(source: Source, client: Client, page: Page) -> Check:
 def _after_pair(source: Source, answer: Page | Refusal, first: Row) -> Check:
     if isinstance(answer, Refusal):
         return Check(source.name, "after", UNKNOWN, f"the server answered {answer.status}")
-    is_exact = any(row.created == first.created and row.id != first.id for row in answer.rows)
-    if is_exact:
+    if any(row.id == first.id for row in answer.rows):
+        return Check(
+            source.name, "after", UNKNOWN, "the server shows the very row again that it was to continue behind"
+        )
+    if any(row.created == first.created for row in answer.rows):
         return Check(source.name, "after", OK, "continues exactly behind a row")
     return Check(
         source.name, "after", OK, "skips the rest of a row's second, as the recorded service; the walk allows for it"
     )
 
 
-def _largest_limit(source: Source, client: Client) -> Check:
-    for limit in (*WIDER, 1):
+def _largest_limit(source: Source, client: Client, _: Page) -> Check:
+    tried = sorted({*WIDER, source.limit, 1}, reverse=True)
+    for limit in tried:
         if isinstance(client.list(Request(None, limit)), Refusal):
             continue
         if limit >= source.limit:
-            return Check(source.name, "largest limit", OK, f"{limit} of those tried ({', '.join(map(str, WIDER))})")
+            return Check(source.name, "largest limit", OK, f"{limit} of those tried ({', '.join(map(str, tried))})")
         return Check(
             source.name, "largest limit", PROBLEM, f"{limit}, and limit is {source.limit}", f"set limit = {limit}", 78
         )
     return Check(source.name, "largest limit", UNKNOWN, "no limit was taken")
 
 
-def _filters(source: Source, page: Page) -> Check:
+def _filters(source: Source, client: Client, page: Page) -> Check:
     """Ask for a model and for metadata that nobody has: a server that shows rows all the same ignores filters."""
     if not page.rows:
         return Check(source.name, "filters", UNKNOWN, "nothing is listed to filter")
-    nobody = {
-        "model": replace(source, model=_NOBODY, metadata={}),
-        "metadata": replace(source, model=None, metadata={_NOBODY: _NOBODY}),
+    told = {
+        "model": _told(replace(source, model=_NOBODY, metadata={}), client),
+        "metadata": _told(replace(source, model=None, metadata={_NOBODY: _NOBODY}), client),
     }
-    ignored = [name for name, asking in nobody.items() if _ignores(asking)]
-    if not ignored:
-        return Check(source.name, "filters", OK, "model and metadata are honoured")
-    is_used = (source.model and "model" in ignored) or (source.metadata and "metadata" in ignored)
-    found = f"ignored: {' and '.join(ignored)}"
-    if is_used:
-        return Check(source.name, "filters", PROBLEM, found, "remove them from this source", 78)
-    return Check(source.name, "filters", OK, f"{found}; this source uses none of them")
+    found = ", ".join(f"{name} {what}" for name, what in told.items())
+    used = {"model": source.model, "metadata": source.metadata}
+    if any(used[name] and told[name] != _HONOURED for name in told):
+        return Check(source.name, "filters", PROBLEM, found, "remove what is not honoured from this source", 78)
+    return Check(source.name, "filters", OK, found)
 
 
-def _ignores(source: Source) -> bool:
-    """Tell whether rows come that do not pass the filter, which the client refuses."""
+def _told(filtering: Source, client: Client) -> str:
+    """Say what the server does with filters; the client refuses rows that do not pass them."""
     try:
-        with assemble.client(source, None, Stop()) as client:
-            client.list(Request(None, 20))
+        with assemble.client(filtering, None, Stop()) as asking:
+            answer = asking.list(Request(None, min(_ROWS, filtering.limit)))
     except ConfigError:
-        return True
-    return False
+        _first(filtering, client)  # raises where it was not the filter's fault
+        return "ignored"
+    return f"refused ({answer.status})" if isinstance(answer, Refusal) else _HONOURED
 
 
 def _seconds(answer: Page | Refusal) -> list[int]:
     rows = () if isinstance(answer, Refusal) else answer.rows
     return [row.created for row in rows if row.created is not None]
+
+
+_LOOKS: dict[str, Look] = {
+    "account": _account,
+    "clock": _clock,
+    "default order": _default_order,
+    "after": _after,
+    "largest limit": _largest_limit,
+    "filters": _filters,
+}
 
 
 # -- this machine --------------------------------------------------------------------------------------------------
@@ -191,7 +220,7 @@ def _folder(folder: DataFolder) -> Iterator[Check]:
     try:
         exists = folder.exists
     except PipelineError as error:
-        yield Check("machine", "data folder", PROBLEM, error.message, error.hint, error.exit_code)
+        yield _failed("machine", "data folder", error)
         return
     nearest = next(path for path in (folder.root, *folder.root.absolute().parents) if path.exists())
     if os.access(nearest, os.W_OK | os.X_OK):

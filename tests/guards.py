@@ -21,6 +21,9 @@ GIVEN_UP = "gives up when attempts or time are used up; pages so far are kept"
 OLDER = "asks behind an older known row, at last from the beginning"
 STUCK = "stops when five answers in a row bring nothing new; pages so far are kept"
 NONE_SHOWN = "stops: more is said to follow and none is shown; pages so far are kept"
+READ_ON = "goes on: the answer is whole"
+SMALLER = "asks the same with a quarter of the limit, and goes on with that"
+SMALLEST = "asks for fewer and fewer, then says that a single row is larger than page_size; pages so far are kept"
 REFUSED = "stops without asking again; pages so far are kept"
 
 GUARDS = (
@@ -55,7 +58,18 @@ GUARDS = (
     Guard("JSON cut short", "2:truncated-json", ASKED_AGAIN, 0),
     Guard("gzip cut short", "2:truncated-gzip", ASKED_AGAIN, 0),
     Guard("HTML instead of JSON", "2:html", ASKED_AGAIN, 0),
+    Guard("connection closed without an answer", "2:hang-up", ASKED_AGAIN, 0),
+    Guard("connection closed behind an answer, announced", "2:close", READ_ON, 0),
+    Guard("connection closed behind an answer, unannounced", "2:drop", READ_ON, 0),
+    Guard("body that drips, and comes", "2:drip:3", READ_ON, 0),
+    Guard("body that drips beyond page_time", "2:drip", ASKED_AGAIN, 0),
+    Guard("JSON that says it is HTML", "2:wrong-type", READ_ON, 0),
+    Guard("page larger than page_size", "2:big:1", SMALLER, 0),
+    Guard("small gzip of a page larger than page_size", "2:bomb:1", SMALLER, 0),
+    Guard("row larger than page_size", "2-:big:1", SMALLEST, 3),
+    Guard("redirect to another host", "2:302:http://127.0.0.1:9/v1/chat/completions", REFUSED, 78),
     Guard("stalls that do not end", "2-:stall", GIVEN_UP, 75),
+    Guard("drips that do not end", "2-:drip", GIVEN_UP, 75),
     Guard("resets that do not end", "2-:reset", GIVEN_UP, 75),
     Guard("HTML that does not end", "2-:html", GIVEN_UP, 75),
     Guard("after does not move, once", "2:stuck", OLDER, 0),

@@ -5,6 +5,19 @@ the README's section "The rules of the walk"; the one that matters most: on the 
 "strictly beyond that row's ``created`` second", so a walk never continues from the last row of a page, whose
 second may hold more rows than the page showed. It continues from the last row of an earlier second.
 
+What makes it stop or take another way (each is tried over real sockets, ``tests/guards.py``):
+
+    a row to begin or continue from that proves nothing   an older one, at last the beginning
+    a page larger than is read                            the same question with a quarter of the limit
+    has_more on an empty page                             the largest limit; still empty: stop
+    has_more: false on a full page                        ask once more
+    pages without an id that is new in this walk          stop after a few
+    an order not as asked                                 stop
+    rows without an id or created                         kept; stop where there is nothing to continue from
+    a second that fills the largest page                  read back from the far side; in doubt unless shown whole
+
+``Client`` stops at a filter that is ignored, at a key that answers for another project, and where there is no list.
+
     begin ──proven──▶ forward ──a page of one second──▶ dense ──▶ forward ──▶ end
       ▲  older anchor    │ ▲   anchor vanished             │ read back
       └──────────────────┘ └── retreat to the one before   └ until nothing new, in doubt

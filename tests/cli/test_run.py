@@ -23,14 +23,17 @@ def test_the_last_line_is_the_result(place, tmp_path):
 
 
 def test_the_log_is_json(place, tmp_path):
-    """--log-format json writes one object per line on stderr, failures too."""
+    """--log-format json writes one object per line on stderr: what a first run is about to do, and failures."""
     place.server.app.faults = (Fault("401", at=3, times=0),)
     file = settings(tmp_path, place, limit=5)
     done = pipeline("run", "--log-format", "json", "--config", file, "--data", place.data)
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert done.returncode == 77
-    assert [(line["level"], line["source"], line["exit_code"]) for line in lines] == [("error", "prod", 77)]
-    assert {"ts", "event", "message"} <= set(lines[0])
+    assert [(line["level"], line["source"], line.get("exit_code")) for line in lines] == [
+        ("info", "prod", None),
+        ("error", "prod", 77),
+    ]
+    assert all({"ts", "event", "message"} <= set(line) for line in lines)
 
 
 def test_the_log_is_json_where_nothing_can_be_done(tmp_path):
@@ -45,7 +48,9 @@ def test_the_summary_is_for_people(place, tmp_path):
     done = pipeline("run", "--config", settings(tmp_path, place, tables=True, limit=7), "--data", place.data)
     assert_one_message(done, 0, "20 new, 0 changed, 0 skipped, 0 rejected", "data through", "retries", "lateness")
     assert f"published {place.data / 'warehouse.duckdb'}" in done.stdout
-    assert done.stderr == ""
+    assert done.stderr.startswith("prod: first export, about ")
+    again = pipeline("run", "--config", settings(tmp_path, place, tables=True, limit=7), "--data", place.data)
+    assert (again.returncode, again.stderr) == (0, "")
 
 
 def test_progress_that_is_asked_for(place, tmp_path):

@@ -2,11 +2,20 @@
 
 import pytest
 
-from tests.guards import ASKED_AGAIN, GIVEN_UP, GUARDS, NONE_SHOWN, OLDER, REFUSED, STUCK
+from tests.guards import ASKED_AGAIN, GIVEN_UP, GUARDS, NONE_SHOWN, OLDER, READ_ON, REFUSED, SMALLER, SMALLEST, STUCK
 
 from .place import NOW, held
 
-SETTINGS = {"bare": True, "limit": 10, "overlap": 300.0, "model": "m", "timeout": 1.0, "retry_attempts": 3}
+SETTINGS = {
+    "bare": True,
+    "limit": 10,
+    "overlap": 300.0,
+    "model": "m",
+    "timeout": 1.0,
+    "page_time": 1.0,
+    "page_size": 500_000,
+    "retry_attempts": 3,
+}
 
 
 def expected(place):
@@ -22,12 +31,17 @@ def assert_position_is_true(place, result):
 
 
 #: What a run that a guard stopped says.
-SAID = {STUCK: "the walk does not get on", NONE_SHOWN: "more completions follow, and shows none"}
+SAID = {STUCK: "the walk does not get on", NONE_SHOWN: "more completions follow, and shows none", SMALLEST: "page_size"}
 
 
 def asked_since(place, number):
     """Return what ``after``, order and limit the requests behind ``number`` asked for."""
     return [tuple(sorted(request.query.items())) for request in place.server.requests[number:]]
+
+
+def limits(asked):
+    """Return the limits of some requests."""
+    return [int(dict(request)["limit"]) for request in asked]
 
 
 def assert_step(guard, asked, retries):
@@ -39,6 +53,13 @@ def assert_step(guard, asked, retries):
         assert (len(set(asked[:fault])) == fault, retries) == (True, 0)
     if guard.next_step == GIVEN_UP:
         assert asked[fault - 1 :] == [asked[fault - 1]] * SETTINGS["retry_attempts"]
+    if guard.next_step == READ_ON:
+        assert len(set(asked[: fault + 1])) == fault + 1
+    if guard.next_step == SMALLER:
+        assert (limits(asked[fault - 1 : fault + 1]), retries) == ([10, 2], 0)
+        assert dict(asked[fault])["after"] == dict(asked[fault - 1])["after"]
+    if guard.next_step == SMALLEST:
+        assert limits(asked[fault - 1 :]) == [10, 2, 1]
     if guard.next_step == REFUSED:
         assert (len(asked), retries) == (fault, 0)
 

@@ -26,11 +26,14 @@ class Served:
         self.requests: list[Request] = []
         self._numbers = itertools.count()
 
-    def add(self, second: int, count: int = 1) -> list[str]:
-        """Store some completions of one second."""
+    def add(self, second: int, count: int = 1, foreign: int = 0) -> list[str]:
+        """Store some completions of one second, the first of them somebody else's."""
         return [
-            self.store.add({"id": f"id-{next(self._numbers)}", "created": second, "object": "chat.completion"})
-            for _ in range(count)
+            self.store.add(
+                {"id": f"id-{next(self._numbers)}", "created": second, "object": "chat.completion"},
+                foreign=number < foreign,
+            )
+            for number in range(count)
         ]
 
     def walk(

@@ -7,13 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import IncompleteError
-from pipeline.sandbox.shape import Shape
+from pipeline.sandbox.shape import SHAPES, Shape
 from tests.extract.served import NOW, Served
 
 groups = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 6)), max_size=25)
+#: Every server that has a list, and each way in which it could answer a lost row or bound its pages.
+NAMES = [name for name in SHAPES if name != "post-only"]
 shapes = st.builds(
-    Shape,
-    cursor=st.sampled_from(["second", "exact"]),
+    Shape.named,
+    st.sampled_from(NAMES),
     vanished=st.sampled_from(["404", "400", "empty", "page1"]),
     max_limit=st.sampled_from([10, 20, 100]),
 )
@@ -65,6 +67,17 @@ def test_rows_that_stay_are_kept_while_others_come_and_go(gaps, shape, limit, ra
     assert missing <= set(walk.doubtful) | crowded
 
 
+@given(groups, st.integers(1, 12), st.data())
+def test_rows_of_others_hide_none_of_ours(gaps, limit, data):
+    """Where rows of other owners are filtered after the limit, pages come short or empty, and none of ours is lost."""
+    served, second = Served(Shape.named("ogx")), NOW - 5000
+    for gap, count in gaps:
+        second += gap
+        served.add(second, count, foreign=data.draw(st.integers(0, count)))
+    served.walk(limit=limit)
+    assert served.kept.keys() == served.store.visible_ids()
+
+
 @pytest.mark.parametrize("size", [99, 100, 101, 150])
 @pytest.mark.parametrize("where", ["middle", "end", "only"])
 def test_a_second_that_no_page_can_show_is_named(size, where):
@@ -91,10 +104,11 @@ def test_an_exact_cursor_shows_any_group_whole():
     assert walk.doubtful == []
 
 
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("vanished", ["404", "400", "empty", "page1"])
-def test_a_vanished_anchor_sends_the_walk_to_an_older_one(vanished):
+def test_a_vanished_anchor_sends_the_walk_to_an_older_one(vanished, name):
     """Deleted anchors never strand a walk, whatever the server answers to them."""
-    served = Served(Shape(vanished=vanished))
+    served = Served(Shape.named(name, vanished=vanished))
     for second in range(300):
         served.add(NOW - 1000 + second)
     served.walk(limit=20)
@@ -109,9 +123,10 @@ def test_a_vanished_anchor_sends_the_walk_to_an_older_one(vanished):
     assert walk.completed == NOW
 
 
-def test_an_emptied_source_is_read_from_the_beginning():
+@pytest.mark.parametrize("name", NAMES)
+def test_an_emptied_source_is_read_from_the_beginning(name):
     """Where nothing proves any anchor the list is asked without one: never 'nothing new' by mistake."""
-    served = Served(Shape(vanished="empty"))
+    served = Served(Shape.named(name, vanished="empty"))
     for second in range(10):
         served.add(NOW - 100 + second)
     served.walk(limit=5)

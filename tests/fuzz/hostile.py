@@ -15,6 +15,6 @@ HOSTILE = (
     + b"[" * 600
     + b"]" * 600
     + b"}]}",
-    b'{"data":[{"id":"' + b"i" * 10_000 + b'","created":' + b"9" * 5000 + b"}],\n\t\"has_more\":true} ",
+    b'{"data":[{"id":"' + b"i" * 10_000 + b'","created":' + b"9" * 5000 + b'}],\n\t"has_more":true} ',
     b'{"data":[{"choices":[{"message":{"tool_calls":[{"function":{"name":"f"}},{"custom":{"input":1}}]}}]}]',
 )
