@@ -180,9 +180,11 @@ class Walk:
         while isinstance(answer, Refusal) and answer.status == TOO_LARGE:
             if request.limit == 1:
                 raise IncompleteError(answer.message, hint="raise page_size of this source")
-            request = replace(request, limit=max(1, request.limit // 4))
-            self._limit = min(self._limit, request.limit)
-            self._widest = request.limit
+            smaller = max(1, request.limit // 4)
+            self._limit = min(self._limit, smaller)
+            if request.limit == self._widest:
+                self._widest = smaller
+            request = replace(request, limit=smaller)
             answer = yield from self._put(request)
         return answer
 

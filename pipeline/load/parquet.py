@@ -64,7 +64,7 @@ class ParquetDestination:
         source, segment = change.bookmark.source, change.bookmark.segment
         unfinished = {folder for folder in self._manifest.unfinished if folder.startswith(_folder(source, ""))}
         left = {_folder(source, date) for date in change.left} | unfinished
-        touched = {_folder(source, date) for date in change.dates} | unfinished
+        touched = {_folder(source, date) for date in change.dates}
         if not touched <= unfinished:
             self._tell(unfinished=self._manifest.unfinished | touched)
         told = dict(self._manifest.files)
@@ -77,7 +77,7 @@ class ParquetDestination:
         reach("parquet.manifest")
         self._tell(
             bookmarks={**self._manifest.bookmarks, source: segment},
-            unfinished=self._manifest.unfinished - touched,
+            unfinished=self._manifest.unfinished - touched - unfinished,
             files=told,
         )
 

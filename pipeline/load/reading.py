@@ -40,8 +40,7 @@ def connect(snapshot: Path) -> DuckDBPyConnection:
 def query(snapshot: Path, sql: str) -> Iterator[Answer]:
     """Answer SQL on the snapshot that can neither read nor write any other file; UsageError says what is wrong."""
     with contextlib.closing(connect(snapshot)) as connection, told_to_the_user():
-        for setting in ("enable_external_access = false", "python_enable_replacements = false"):
-            connection.execute(f"SET {setting}")
+        connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         connection.execute(sql)
         if not connection.description:

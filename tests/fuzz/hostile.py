@@ -17,4 +17,7 @@ HOSTILE = (
     + b"}]}",
     b'{"data":[{"id":"' + b"i" * 10_000 + b'","created":' + b"9" * 5000 + b'}],\n\t"has_more":true} ',
     b'{"data":[{"choices":[{"message":{"tool_calls":[{"function":{"name":"f"}},{"custom":{"input":1}}]}}]}]',
+    b'{"data":[{"id":"a","created":1,"choices":[],"tools":' + b"[" * 3000 + b"]" * 3000 + b"}]}",
 )
+#: A completion that moves to another day, and to none.
+MOVED = tuple(b'{"data":[{"id":"a","created":%b,"choices":[]}]}' % second for second in (b"1", b"999999", b'"1"'))

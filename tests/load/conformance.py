@@ -105,10 +105,11 @@ class Conformance:
         versions = [example(created=TENTH + n * DAY, choices=3 - n) for n in range(3)]
         self.both(tmp_path, [source.batch(versions[0])], [source.batch(versions[1]), source.batch(versions[2])])
 
-    def test_only_a_reject_is_left(self, tmp_path):
-        """A new version that has no row but a reject still takes the older one's rows away."""
+    @pytest.mark.parametrize("rejects", [0, 1])
+    def test_no_row_or_only_a_reject_is_left(self, tmp_path, rejects):
+        """A new version that has no row, or none but a reject, still takes the older one's rows away."""
         source = Source()
-        first, second = source.batch(example()), source.batch(example(choices=0, calls=0))
+        first, second = source.batch(example()), source.batch(example(choices=0, calls=0, rejects=rejects))
         second.tables["completions"] = second.tables["completions"].slice(0, 0)
         self.both(tmp_path, [first], [second])
 

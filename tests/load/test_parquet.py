@@ -17,6 +17,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline import failpoints
+from pipeline.failpoints import FailpointError
 from pipeline.load import merge
 from pipeline.load.parquet import ParquetDestination
 from pipeline.schema import CHOICES, TABLES, describe
@@ -165,6 +167,27 @@ def test_manifest_describes_the_files(tmp_path):
         }
         for path in files_of(tmp_path)
     }
+
+
+def test_healing_that_fails_too(tmp_path, monkeypatch):
+    """Rows that a killed load put at a later date are gone from there before a smaller load puts them elsewhere."""
+    source = Source()
+    base, near = source.batch(Version("a", TENTH + DAY)), source.batch(Version("a", TENTH))
+    far = source.batch(Version("a", TENTH + 2 * DAY))
+    suite = TestParquet()
+    suite.load(tmp_path, [base])
+    steps = [([near, far], "parquet.manifest", 1), *(([near], "files.renamed", n) for n in range(1, 6))]
+    for batches, name, times in steps:
+        monkeypatch.setattr(failpoints, "_plan", {name: ("raise", times)})
+        monkeypatch.setattr(failpoints, "_passed", {})
+        with pytest.raises(FailpointError):
+            suite.load(tmp_path, batches)
+        suite.check_ids(suite.contents(tmp_path))
+    monkeypatch.undo()
+    assert suite.load(tmp_path, [near]) == {"prod": 2}
+    assert not json.loads((tmp_path / "parquet" / "manifest.json").read_text())["unfinished"]
+    suite.check_ids(suite.contents(tmp_path))
+    suite.both(tmp_path, [base, near], [far])
 
 
 def lose(path):

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from pipeline import failpoints
 from pipeline.archive.intake import Intake
 from pipeline.archive.segments import Archive
 from pipeline.errors import FolderError
+from pipeline.failpoints import FailpointError
 from pipeline.nightly import export
 from pipeline.stopping import Stop
 from tests.archive.made import reading, receive, row
@@ -67,6 +69,17 @@ def test_a_segment_that_cannot_be_loaded_makes_its_source_incomplete(world):
     result = world.run(overlap=0.0)
     assert (result.exit_code, result.sources[0].complete) == (FolderError.exit_code, False)
     assert str(path) in result.sources[0].why_not
+
+
+def test_what_a_killed_run_could_not_tell_is_told_by_the_next(world):
+    """Values that fit no column, in a segment whose run died, fail the next run that ends, and no other."""
+    world.add(NOW - 1001, temperature="hot")
+    with failpoints.armed("run.page=raise:6"), pytest.raises(FailpointError):
+        world.run(segment_size=1, **BARE)
+    assert world.archive().last > 0
+    told = [world.run() for _ in range(2)]
+    assert [(result.exit_code, result.sources[0].rejected) for result in told] == [(3, 1), (0, 0)]
+    prove(world.data)
 
 
 def test_a_folder_whose_only_archive_is_damaged_is_refused(world):
