@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TEMPLATE = Path(__file__).with_name("settings.toml")
 OPENAI = "https://api.openai.com/v1"
 _SOURCE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+#: The older Azure path needs its api-version in the query; anything else there might be a key.
+_URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?(?:\?api-version=[\w.-]+)?")
 _DURATION = re.compile(r"(\d+)\s*(ms|s|m|h|d)?")
 _SIZE = re.compile(r"(\d+)\s*(kB|MB|GB)?")
 _BYTES = {None: 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -98,8 +100,8 @@ def _text(value: Any) -> str:
 
 def _url(value: Any) -> str:
     url = _text(value).rstrip("/")
-    if not re.fullmatch(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?", url) or not _has_port(url):
-        raise ValueError("must be a URL such as https://api.openai.com/v1, without a key, query or fragment")
+    if not _URL.fullmatch(url) or not _has_port(url):
+        raise ValueError("must be a URL such as https://api.openai.com/v1, without a key, or a query but api-version")
     return url
 
 

@@ -42,7 +42,12 @@ def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path):
 
 
 GOOD = {
-    "base_url": ("https://eu.api.openai.com/v1", "http://127.0.0.1:8080/v1", "http://[::1]:80"),
+    "base_url": (
+        "https://eu.api.openai.com/v1",
+        "http://127.0.0.1:8080/v1",
+        "http://[::1]:80",
+        "https://a.openai.azure.com/openai?api-version=2025-02-01-preview",
+    ),
     "api_key": ("env:A", "file:~/key", "cmd:pass show key"),
     "organization": ("org-1",),
     "project": ("proj_1",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from pathlib import Path
 from typing import get_args
 
@@ -75,6 +76,8 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter per option
     else:
         generate.month(store, completions=completions, seed=seed)
     serving = server.Server(store, faults=[Fault.parse(text) for text in faults], key=key, host=host, port=port)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started us in the background, and ignores them
+        signal.signal(number, signal.default_int_handler)
     try:
         with contextlib.suppress(KeyboardInterrupt):
             server.serve(

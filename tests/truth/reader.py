@@ -6,11 +6,14 @@
 import json
 import select
 import sys
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 
+ATTEMPTS = 3
 PAUSE = 0.02
 #: Beside a data folder: nothing more happens there.
 DONE = "done"
@@ -28,12 +31,29 @@ def snapshot(data):
 
 
 def parquet(data):
-    """Look into the Parquet dataset by a plain glob; None where it holds no file yet."""
-    files = f"{data}/parquet/completions/**/*.parquet"
-    with closing(duckdb.connect()) as connection:
-        if not connection.sql(f"SELECT file FROM glob('{files}')").fetchall():
-            return None
-        return connection.sql(TWICE.format(f"read_parquet('{files}')")).fetchall()
+    """Look into the Parquet dataset by a plain glob; None where it holds no file yet.
+
+    Each file is opened once, as pyarrow does. DuckDB opens a file several times for one query, so one that meets the
+    instant of a rename mixes two versions of it and gives up; asked again it answers (see the README).
+    """
+    files = sorted((data / "parquet" / "completions").rglob("*.parquet"))
+    if not files:
+        return None
+    ids = Counter(id_ for file in files for id_ in pq.ParquetFile(file).read(["id"])["id"].to_pylist())
+    return [id_ for id_, count in ids.items() if count > 1] + asked_of_duckdb(data)
+
+
+def asked_of_duckdb(data):
+    """Ask DuckDB over the same glob; an error must be gone when asked again."""
+    sql = TWICE.format(f"read_parquet('{data}/parquet/completions/**/*.parquet')")
+    for attempt in range(ATTEMPTS):
+        try:
+            with closing(duckdb.connect()) as connection:
+                return connection.execute(sql).fetchall()
+        except duckdb.Error:
+            if attempt == ATTEMPTS - 1:
+                raise
+    return []
 
 
 def watch(look, parent):
