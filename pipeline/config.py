@@ -239,7 +239,7 @@ class _Problems:
         values = {}
         for key, value in table.items():
             if key not in settings:
-                self.add(prefix + key, f"is not a setting{_nearest(key, settings)}")
+                self.add(prefix + key, f"is not a setting{_nearest(key, (*settings, *(() if prefix else _TABLES)))}")
                 continue
             try:
                 values[key] = settings[key].read(value)
@@ -255,8 +255,8 @@ class _Problems:
             )
 
 
-def _nearest(key: str, known: Mapping[str, Setting] | tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(key, [*known], n=1, cutoff=0.5)
+def _nearest(key: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""
 
 

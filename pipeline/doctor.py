@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline import assemble
-from pipeline.errors import CheckFailedError, ConfigError, PipelineError
+from pipeline.errors import CheckFailedError, ConfigError, PipelineError, ServerError
 from pipeline.extract.walk import WIDER, Refusal, Request
 from pipeline.folder import DataFolder
 from pipeline.stopping import Stop
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Look = Callable[[Source, Client, Page], "Check"]
 
 OK, PROBLEM, UNKNOWN = "ok", "problem", "unknown"
+_UNREACHED = "check base_url, the network and the proxy, or ask again later"
 #: A doctor does not wait for minutes.
 _ATTEMPTS, _SECONDS = 2, 20.0
 #: A clock further off than this shifts what counts as late.
@@ -90,7 +91,8 @@ def _looked(name: str, look: Look, source: Source, client: Client, page: Page) -
 
 
 def _failed(where: str, check: str, error: PipelineError) -> Check:
-    return Check(where, check, PROBLEM, error.message, error.hint, error.exit_code)
+    remedy = _UNREACHED if isinstance(error, ServerError) else error.hint
+    return Check(where, check, PROBLEM, error.message, remedy, error.exit_code)
 
 
 def _first(source: Source, client: Client) -> Page:

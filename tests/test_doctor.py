@@ -244,7 +244,8 @@ def test_a_server_that_is_down_is_told(tmp_path):
         nobody.bind(("127.0.0.1", 0))
         source = replace(place.source(), base_url=f"http://127.0.0.1:{nobody.getsockname()[1]}/v1")
         (check,) = of_source(examined(Config(data=place.data, sources=(source,)))).values()
-    assert (check.state, check.exit_code, check.remedy[-15:]) == (PROBLEM, 75, "run again later")
+    assert (check.state, check.exit_code) == (PROBLEM, 75)
+    assert check.remedy.startswith("check base_url")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,10 @@ def test_any_page_is_split_and_flattened(body):
     check(body)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example])
+@settings(
+    max_examples=settings.default.max_examples // 4,  # each builds an archive and two destinations
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
 @given(bodies=st.lists(pages(), min_size=1, max_size=4), size=st.sampled_from([1, 500, BIG]))
 @example(bodies=[*HOSTILE], size=1)
 @example(bodies=[*HOSTILE, *HOSTILE], size=BIG)
