@@ -4,7 +4,7 @@ BIN := .venv/bin
 BIN1 := .venv-duckdb1/bin
 STAGES := pipeline/extract/*,pipeline/archive/*,pipeline/transform/*,pipeline/load/*
 
-.PHONY: help install demo test test-all check format clean
+.PHONY: help install demo test test-all fuzz check format clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
@@ -23,6 +23,9 @@ test-all: .venv/made .venv-duckdb1/made ## Run all tests, with coverage, and on 
 	$(BIN)/python -m coverage report --include='$(STAGES)' --fail-under=95
 	PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN)/python $(BIN1)/python -m pytest -n 2 -m "not slow"
 
+fuzz: .venv-fuzz/made ## Try random pages on decoding and flattening, led by coverage (RUNS=20000)
+	.venv-fuzz/bin/python tests/fuzz/fuzz_page.py -runs=$(or $(RUNS),20000)
+
 check: .venv/made ## Check format, style, types, layers and dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -35,7 +38,7 @@ format: .venv/made ## Put the code into its format
 	$(BIN)/ruff check --fix .
 
 clean: ## Remove what was made
-	rm -rf .venv .venv-duckdb1 demo-data
+	rm -rf .venv .venv-duckdb1 .venv-fuzz demo-data
 
 .venv/made: pyproject.toml configs/requirements.txt configs/duckdb2.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer: make PYTHON=python3.12 …")'
@@ -48,4 +51,11 @@ clean: ## Remove what was made
 	$(PYTHON) -m venv .venv-duckdb1
 	$(BIN1)/python -m pip install --quiet --disable-pip-version-check -r configs/requirements.txt -r configs/duckdb1.txt
 	$(BIN1)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv-fuzz/made: pyproject.toml configs/requirements.txt configs/duckdb2.txt
+	$(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r configs/requirements.txt -r configs/duckdb2.txt atheris==3.0.0
+	.venv-fuzz/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
