@@ -6,6 +6,9 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline import files
+from pipeline.archive.blobs import Blobs
+from pipeline.archive.content import Content
 from pipeline.extract.client import Client, Endpoint
 from pipeline.extract.page import Filters
 from pipeline.extract.retry import Policy
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from pipeline.config import Config, Source
     from pipeline.handoff import Account, Destination
+    from pipeline.load.parquet import ParquetDestination
     from pipeline.load.reading import Answer
     from pipeline.load.snapshot import PublishResult
     from pipeline.stopping import Stop
@@ -31,8 +35,19 @@ _SHARED_FOLDER, _SHARED_FILE = 0o750, 0o640
 _PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
 
 
+def blobs(folder: DataFolder) -> Blobs:
+    """Open the store of large binary content."""
+    return Blobs(folder.blobs, folder.scratch)
+
+
+def content(source: Source) -> Content:
+    """Return what of a source's bodies is kept."""
+    return Content(source.content, source.metadata_keys)
+
+
 def client(source: Source, account: Account | None, stop: Stop) -> Client:
     """Open a source; raises RefusedError where its key is missing."""
+    at_once = max(source.messages_at_once, source.sweep_walks)
     endpoint = Endpoint(
         source=source.name,
         address=Address(
@@ -42,6 +57,7 @@ def client(source: Source, account: Account | None, stop: Stop) -> Client:
             page_time=source.page_time,
             page_size=source.page_size,
             ca_file=source.ca_file,
+            connections=at_once,
         ),
         organization=source.organization,
         project=source.project,
@@ -49,7 +65,7 @@ def client(source: Source, account: Account | None, stop: Stop) -> Client:
         policy=Policy(attempts=source.retry_attempts, seconds=source.retry_time),
     )
     key = resolve(source.api_key, source=source.name)
-    return Client(endpoint, key, account=account, sleep=stop.sleep, guard=stop.interruptible)
+    return Client(endpoint, key, account=account, sleep=stop.sleep, guard=stop.interruptible, at_once=at_once)
 
 
 @contextlib.contextmanager
@@ -67,27 +83,52 @@ def destination_names(config: Config) -> list[str]:
     return [name for name in ("parquet", "duckdb") if getattr(config, name)]
 
 
-def _destination(name: str, config: Config, folder: DataFolder) -> Destination:
+def destination_beside(name: str, config: Config, folder: DataFolder) -> Destination:
+    """Open a new, empty destination beside the one that serves."""
+    return _destination(name, config, folder, folder.beside)
+
+
+def clear_beside(folder: DataFolder) -> None:
+    """Remove what was made beside; only the owner of the folder may."""
+    files.remove(folder.beside)
+
+
+def is_outdated(name: str, config: Config, folder: DataFolder) -> bool:
+    """Tell whether a destination that readers see was made with another layout, and must be made anew beside it."""
+    if name != "parquet":
+        return False  # readers of DuckDB see the snapshot, which serves until the next one is published
+    return _parquet(config, folder, folder.parquet).is_outdated
+
+
+def _destination(name: str, config: Config, folder: DataFolder, beside: Path | None = None) -> Destination:
     if name == "duckdb":
         from pipeline.load.duckdb import DuckDBDestination  # noqa: PLC0415 - only where it is switched on
 
-        return DuckDBDestination(folder.warehouse)
-    from pipeline.load.parquet import ParquetDestination  # noqa: PLC0415 - as above
+        path = (beside or folder.private) / folder.warehouse.name
+        return DuckDBDestination(path, logprobs=config.logprobs)
+    return _parquet(config, folder, (beside or folder.root) / folder.parquet.name)
+
+
+def _parquet(config: Config, folder: DataFolder, root: Path) -> ParquetDestination:
+    from pipeline.load.parquet import ParquetDestination  # noqa: PLC0415 - only where it is switched on
 
     shared = config.share == "group"
     return ParquetDestination(
-        folder.parquet,
+        root,
         folder.scratch,
         folder_mode=_SHARED_FOLDER if shared else _PRIVATE_FOLDER,
         file_mode=_SHARED_FILE if shared else _PRIVATE_FILE,
+        logprobs=config.logprobs,
     )
 
 
-def publish(folder: DataFolder) -> PublishResult:
-    """Publish what the closed writer holds as the snapshot that readers open."""
+def publish(config: Config, folder: DataFolder, *, anew: bool = False) -> PublishResult:
+    """Publish what the closed writer holds as the snapshot that readers open; ``anew`` also where it looks the same."""
     from pipeline.load import snapshot  # noqa: PLC0415 - only where DuckDB is switched on
 
-    return snapshot.publish(folder.warehouse, folder.snapshot, scratch=folder.scratch)
+    return snapshot.publish(
+        folder.warehouse, folder.snapshot, scratch=folder.scratch, logprobs=config.logprobs, anew=anew
+    )
 
 
 def open_snapshot(data: str | PathLike[str]) -> duckdb.DuckDBPyConnection:
@@ -102,3 +143,10 @@ def query_snapshot(data: Path, sql: str) -> AbstractContextManager[Answer]:
     from pipeline.load import reading  # noqa: PLC0415 - as above
 
     return reading.query(DataFolder(data).snapshot, sql)
+
+
+def json_column(file: Path, table: str, column: str | None) -> AbstractContextManager[Iterator[bytes]]:
+    """Read a column of a DuckDB file of somebody else's."""
+    from pipeline.load import reading  # noqa: PLC0415 - as above
+
+    return reading.json_column(file, table, column)

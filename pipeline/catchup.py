@@ -61,8 +61,8 @@ class Lane:
             error.exit_code if error else 0,
             self.segments,
             self.completions,
-            error.message if error else None,
-            error.hint or None if error else None,
+            error=error.message if error else None,
+            hint=error.hint or None if error else None,
         )
 
 
@@ -72,6 +72,7 @@ class CatchUp:
 
     lanes: list[Lane]
     stop: Stop
+    logprobs: bool = False
     rejected: dict[str, dict[int, int]] = field(default_factory=dict)
 
     def load(self, archive: Archive) -> None:
@@ -92,7 +93,7 @@ class CatchUp:
         group: list[Batch] = []
         size = 0
         for segment in archive.after(first):
-            batch = flatten(segment)
+            batch = flatten(segment, tokens=self.logprobs)
             if batch.rejected:
                 self.rejected.setdefault(archive.source, {})[segment.number] = batch.rejected
             group.append(batch)

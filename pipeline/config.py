@@ -55,7 +55,12 @@ class Source:
     retry_attempts: int = 8
     retry_time: float = 300.0
     messages: bool = False
+    messages_at_once: int = 16
     content: str = "full"
+    metadata_keys: tuple[str, ...] | None = None
+    sweep_every: float = 7 * 86_400.0
+    sweep_requests: int = 2_000
+    sweep_walks: int = 4
     segment_size: int = 16_000_000
 
     @property
@@ -74,6 +79,7 @@ class Config:
     sources: tuple[Source, ...] = ()
     parquet: bool = True
     duckdb: bool = True
+    logprobs: bool = False
     is_implied: bool = False
     """Whether no file was given, and the environment describes one source."""
     origins: Mapping[str, str] = field(default_factory=dict)
@@ -151,6 +157,14 @@ def duration(value: Any) -> float:
     raise ValueError('must be a duration such as "90s", "5m", "6h" or "1d"')
 
 
+def _at_once(value: Any) -> int:
+    return _whole(value, 1, 256)
+
+
+def _requests(value: Any) -> int:
+    return _whole(value, 1, 10_000_000)
+
+
 def _size(value: Any) -> int:
     found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     size = int(found[1]) * _BYTES[found[2]] if found else 0
@@ -171,6 +185,12 @@ def _pairs(value: Any) -> dict[str, str]:
     return dict(value)
 
 
+def _keys(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(key, str) for key in value):
+        raise ValueError('must be a list of texts, such as ["team", "app"]')
+    return tuple(value)
+
+
 def _path(value: Any) -> Path:
     return Path(_text(value)).expanduser()
 
@@ -178,7 +198,7 @@ def _path(value: Any) -> Path:
 def _one_of(*allowed: object) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         if value not in allowed or isinstance(value, bool) is not isinstance(allowed[0], bool):
-            raise ValueError(f"must be {' or '.join(json.dumps(one) for one in allowed)} in this version")
+            raise ValueError(f"must be {' or '.join(json.dumps(one) for one in allowed)}")
         return value
 
     return read
@@ -204,13 +224,22 @@ SOURCE_SETTINGS: dict[str, Setting] = {
     "ca_file": Setting("Certificates to trust instead of the usual ones, where the server has private ones.", _text),
     "retry_attempts": Setting("Most requests for one page.", _attempts),
     "retry_time": Setting("Longest time spent on one page, waits included.", duration),
-    "messages": Setting("Input messages; not in this version.", _one_of(False)),
-    "content": Setting('"full" keeps everything.', _one_of("full")),
+    "messages": Setting("Fetch the input messages too: one more request per completion.", _switch),
+    "messages_at_once": Setting("Most requests for input messages in flight; halved by a 429, then growing.", _at_once),
+    "content": Setting(
+        '"none" keeps no prompt, answer, tool argument or image on the disk: usage, cost, metadata only.',
+        _one_of("full", "none"),
+    ),
+    "metadata_keys": Setting("Only these metadata keys are kept; without it, all.", _keys),
+    "sweep_every": Setting("How often everything still listed is walked again, for edits and deletions.", duration),
+    "sweep_requests": Setting("Most requests of a sweep in one run; the rest waits for the next.", _requests),
+    "sweep_walks": Setting("Walks of a sweep side by side.", _at_once),
     "segment_size": Setting("Bodies read before they are made durable: fetched again, at most, after a crash.", _size),
 }
 DESTINATION_SETTINGS: dict[str, Setting] = {
     "parquet": Setting("Write the Parquet dataset.", _switch),
     "duckdb": Setting("Write DuckDB tables and publish the snapshot.", _switch),
+    "logprobs": Setting("Fill the table logprobs, one row per token; switching it makes the tables anew.", _switch),
 }
 _TABLES = ("sources", "destinations")
 #: The names that the official SDKs use, for the source that the environment describes.
@@ -314,6 +343,8 @@ def _sources(table: Mapping[str, Any], problems: _Problems) -> tuple[Source, ...
             problems.add(f"sources.{name}", f"must be a table, [sources.{name}]")
         else:
             values = problems.read(SOURCE_SETTINGS, settings, f"sources.{name}.")
+            if values.get("messages") and values.get("content") == "none":
+                problems.add(f"sources.{name}.messages", 'cannot be true where content = "none" withholds them')
             found += [Source(name, **values)] if values.keys() == settings.keys() else []
     if not table.get("sources"):
         problems.add("sources", "must hold at least one table, such as [sources.prod]")

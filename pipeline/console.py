@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 
     from pipeline.errors import PipelineError
     from pipeline.preview import Preview
-    from pipeline.result import Progress, RunResult, SourceResult
+    from pipeline.proof import Proof, Verdict
+    from pipeline.result import Adopted, DestinationResult, Forgotten, Progress, RunResult, SourceResult
 
 EXIT_CODES: dict[int, str] = {
     0: "done, also when there was nothing new",
     1: "a bug: please report it",
     2: "the command was called wrongly",
     3: "incomplete: part of the work failed or could not be shown complete; what was read is kept",
-    4: "a check failed: status --max-age, doctor",
+    4: "a check failed: verify, status --max-age, doctor",
     75: "try again later: the folder is in use, the disk is full, or the server is down or limits the rate",
     77: "refused: key or permission",
     78: "configuration: settings, server or data folder are not what they should be",
@@ -150,9 +151,91 @@ def _source_lines(source: SourceResult) -> list[str]:
     lines += [_line("", source.hint)] if source.hint else []
     late = _duration(source.largest_lateness) if source.largest_lateness is not None else "none"
     counts = f"{source.new:,} new, {source.changed:,} changed, {source.skipped:,} skipped, {source.rejected:,} rejected"
+    more = _more(source)
     cost = f"{source.pages:,} pages, {source.retries:,} retries, {_size(source.bytes)}, {source.seconds:.1f} s"
-    lines += [_line("", counts), _line("", f"largest lateness {late}; {cost}")]
+    lines += [_line("", counts), *([_line("", more)] if more else [])]
+    lines += [_line("", f"largest lateness {late}; {cost}"), *_horizon_lines(source)]
     return lines + [_line("", f"note: {finding.message}") for finding in source.findings]
+
+
+def _more(source: SourceResult) -> str:
+    """Tell what only some runs do."""
+    told = (
+        (source.messages, "with input messages"),
+        (source.messages_waiting, "whose input messages wait for the next run"),
+        (source.gone, "gone"),
+        (source.missed, "missed, to be asked for"),
+        (source.forgotten, "forgotten, not taken in again"),
+    )
+    return ", ".join(f"{count:,} {what}" for count, what in told if count)
+
+
+def _horizon_lines(source: SourceResult) -> list[str]:
+    """Tell how far back the source lists, and how late the next run may be."""
+    if source.horizon is None or source.safety is None:
+        return []
+    least = "" if source.is_horizon_known else "at least "
+    safe = f"the next run may be {_duration(source.safety)} late" if source.safety > 0 else "NO TIME IS LEFT"
+    if not source.is_horizon_known and source.safety <= 0:
+        safe = "too young to tell how late the next run may be"
+    return [_line("", f"lists {least}{_duration(source.horizon)} back: {safe} before something unseen expires")]
+
+
+def verdict(verdict: Verdict) -> str:
+    """Put what was verified into some lines for people."""
+    lines = [line for proof in verdict.proofs for line in _proof_lines(proof)]
+    if verdict.compared:
+        lines.append(_line("compared", f"{', '.join(verdict.compared)}: counts, ids and contents, row for row"))
+    lines += [_line("note", note) for note in verdict.notes]
+    for problem in verdict.problems:
+        lines += [_line("PROBLEM", f"{problem.where}: {problem.message}"), _line("", problem.repair)]
+    lines.append(_line("exit", f"{verdict.exit_code}, {verdict.unexplained:,} unexplained"))
+    return "\n".join(lines)
+
+
+def _proof_lines(proof: Proof) -> list[str]:
+    held = f"{proof.held:,} held in {proof.versions:,} versions and {proof.segments:,} segments, {proof.gone:,} gone"
+    forgotten = f", {proof.forgotten:,} forgotten" if proof.forgotten else ""
+    lines = [_line(proof.source, held + forgotten)] if proof.segments else []
+    lost = f"{len(proof.may_be_lost):,} spans that may have expired before first sight"
+    if proof.listed is not None:
+        told = f"{proof.listed:,} listed, {proof.listed_and_held:,} of them held, {lost}"
+        lines.append(_line(proof.source, f"{told}, {proof.unexplained:,} unexplained"))
+        lines += [_line("", f"{count:,} {reason}") for reason, count in sorted(proof.explained.items())]
+    for start, end in proof.may_be_lost:
+        first, last = (_moment(datetime.fromtimestamp(second, UTC)) for second in (start, end))
+        lines.append(_line("", f"may have expired before first sight: created between {first} and {last}"))
+    return lines
+
+
+def rebuilt(done: Sequence[DestinationResult]) -> str:
+    """Say what was made anew."""
+    lines = []
+    for result in done:
+        made = f"made anew: {result.segments:,} segments, {result.completions:,} completions"
+        made = f"{result.removed:,} removed" if result.destination == "blobs" else made
+        made = f"{result.segments:,} segments checked and entered" if result.destination.startswith("ledger") else made
+        lines.append(_line(result.destination, result.error or made))
+        lines += [_line("", result.hint)] if result.hint else []
+    return "\n".join(lines)
+
+
+def forgotten(done: Forgotten) -> str:
+    """Say what was forgotten, and where it may still be."""
+    lines = [f"{done.held:,} completions forgotten, {done.blobs:,} blobs removed"]
+    lines += [f"{done.not_held:,} ids were not held; they are refused from now on"] if done.not_held else []
+    lines += [f"{done.deleted_upstream:,} deleted at the source"] if done.deleted_upstream else []
+    lines += [f"out of reach: {place}" for place in done.out_of_reach]
+    return "\n".join(lines)
+
+
+def adopted(done: Adopted) -> str:
+    """Say what became of saved completions."""
+    lines = [_line(done.source, f"{done.new:,} adopted, {done.held:,} held already and left as they are")]
+    lines += [_line("", f"{done.forgotten:,} forgotten, not taken in again")] if done.forgotten else []
+    lines += [_line("skipped", f"{where}: {reason}") for where, reason in done.skipped[:10]]
+    lines += [_line("", f"and {len(done.skipped) - 10:,} more")] if len(done.skipped) > 10 else []  # noqa: PLR2004
+    return "\n".join(lines)
 
 
 def _line(name: str, text: str) -> str:

@@ -15,8 +15,13 @@ NAMES: tuple[str, ...] = (
     "files.written",
     "files.synced",
     "files.renamed",
+    "files.exchanged",
     "archive.cut",
+    "archive.entered",
+    "archive.rewritten",
     "run.page",
+    "run.messages",
+    "run.swept",
     "run.extracted",
     "run.loaded",
     "parquet.merged",
@@ -27,6 +32,10 @@ NAMES: tuple[str, ...] = (
     "snapshot.checkpointed",
     "snapshot.copied",
     "snapshot.renamed",
+    "rebuild.loaded",
+    "forget.buried",
+    "forget.rewritten",
+    "forget.rebuilt",
 )
 
 

@@ -1,10 +1,12 @@
 """Files appear whole or not at all, and one run at a time owns a data folder."""
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,9 @@ from pipeline.failpoints import reach
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+#: Linux's renameat2 with this flag lets two names change places in one act; Python has no name for it.
+_RENAME_EXCHANGE = 2
+_AT_FDCWD = -100
 
 
 def make_folder(path: Path) -> Path:
@@ -50,6 +55,32 @@ def write_whole(path: Path, content: bytes, *, scratch: Path, mode: int = FILE_M
     """Write a small file whole or not at all."""
     with replacing(path, scratch=scratch, mode=mode) as temp:
         temp.write_bytes(content)
+
+
+def exchange(new: Path, old: Path) -> None:
+    """Let two folders change places, durably: in one act where the system can, else with an instant without ``old``."""
+    if not _exchanged(new, old):
+        aside = new.with_name(f"{new.name}.before")
+        old.rename(aside)
+        new.rename(old)
+        aside.rename(new)
+    reach("files.exchanged")
+    for folder in {new.parent, old.parent}:
+        sync_folder(folder)
+
+
+def _exchanged(new: Path, old: Path) -> bool:
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    done: int = rename(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE)
+    return done == 0
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder and what is in it, where it is there."""
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def clear_scratch(scratch: Path) -> None:

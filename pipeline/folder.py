@@ -49,6 +49,16 @@ class DataFolder:
         return self.private / "warehouse.duckdb"
 
     @property
+    def blobs(self) -> Path:
+        """Large binary content, by SHA-256; private."""
+        return self.root / "blobs"
+
+    @property
+    def beside(self) -> Path:
+        """Where destinations are made anew, beside the ones that serve on; emptied by whoever takes the lock."""
+        return self.private / "beside"
+
+    @property
     def scratch(self) -> Path:
         """Temp files on the same file system, emptied by whoever takes the lock."""
         return self.private / "temp"
@@ -82,4 +92,5 @@ def owned(folder: DataFolder, *, share: bool = False) -> Iterator[None]:
             if share:
                 folder.root.chmod(_PASSAGE)
             files.clear_scratch(files.make_folder(folder.scratch))
+            files.remove(folder.beside)
             yield

@@ -56,6 +56,16 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Sweep:
+    """One walk over everything still listed, perhaps spread over several nights."""
+
+    number: int
+    """Counts the sweeps of a source, from 1."""
+    goal: int
+    """Unix second up to which it reads: the position when it began."""
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """Everything that was visible at ``asked_at`` with start < created <= end has been read."""
 
@@ -67,6 +77,8 @@ class Span:
     """Server time in Unix seconds; ``end`` never exceeds it."""
     possibly_incomplete: tuple[int, ...] = ()
     """Seconds in the span that held more completions than the server could be made to show for certain."""
+    sweep: Sweep | None = None
+    """The sweep that read it; None is a run's own walk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +90,8 @@ class Segment:
     table: pa.Table
     """Columns of ``schema.SEGMENT``, in the order they were received."""
     spans: tuple[Span, ...] = ()
+    origin: str = "api"
+    """``api``, or ``adopted`` where the rows were read from files that somebody saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +112,11 @@ class Batch:
     """By table name, each with exactly the Arrow schema that ``schema`` declares."""
     replaced: Mapping[str, int | None] = field(default_factory=dict)
     """Completion id to ``created`` of the version before it, for completions that were held already."""
+    fetched: frozenset[str] = frozenset()
+    """Completions whose input messages are in this batch, all of them: rows of ``messages`` are replaced only so."""
+    updates: Mapping[str, pa.Table] = field(default_factory=dict)
+    """By table: values that close rows held before this batch. Columns ``id`` and ``created_date`` say which rows
+    (by completion id, or the table's identity), the others what to set where the first of them is still NULL."""
     rejected: int = 0
     """Completions with at least one value that could not be flattened."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from pipeline.folder import DataFolder, owned
 from pipeline.preview import estimate, look
 from pipeline.result import DestinationResult, Finding, RunResult, SourceResult, refused
 from pipeline.stopping import Stop, StoppedError
+from pipeline.sweeping import SweepOrder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,9 +37,20 @@ if TYPE_CHECKING:
     from pipeline.result import Progress
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of a run besides the settings."""
+
+    sweep: bool = False
+    """Sweep now, however long ago the last one was."""
+    accepts_losses: bool = False
+    """Let a sweep mark most of what is held as missed."""
+
+
 def export(
     config: Config,
     *,
+    asked: Asked | None = None,
     stop: Stop | None = None,
     observe: Callable[[Progress], None] | None = None,
     announce: Callable[[Preview], None] | None = None,
@@ -48,7 +60,7 @@ def export(
     ``observe`` hears of every page, ``announce`` of what a first export is about to do.
     Raises FolderInUseError, FolderError, RefusedError or DiskFullError where the data folder cannot be used at all.
     """
-    return _Night(config, stop or Stop(), observe or _look_away, announce or _look_away).run()
+    return _Night(config, asked or Asked(), stop or Stop(), observe or _look_away, announce or _look_away).run()
 
 
 def _look_away(_: object) -> None:
@@ -61,11 +73,13 @@ class _Night:
     def __init__(
         self,
         config: Config,
+        asked: Asked,
         stop: Stop,
         observe: Callable[[Progress], None],
         announce: Callable[[Preview], None],
     ) -> None:
         self._config = config
+        self._asked = asked
         self._stop = stop
         self._observe = observe
         self._announce = announce
@@ -132,6 +146,7 @@ class _Night:
         for name in sorted(self._configured.union(segments.sources(self._folder.archive))):
             try:
                 archive = Archive(self._folder.archive, name, scratch=self._folder.scratch)
+                archive.enter()
                 self._told[name] = next((segment for segment, _ in archive.runs()), 0)
                 archives[name] = archive
             except FolderError as error:
@@ -143,7 +158,7 @@ class _Night:
     def _export(self, source: Source, archive: Archive | None) -> SourceResult:
         if archive is None:
             return refused(source.name, self._damaged[source.name])
-        order = Order(self._run_id, source.fingerprint, source.limit, int(source.overlap), source.segment_size)
+        order = self._order(source)
         try:
             self._stop.check()
             ends = self._ends.get(source.name)
@@ -152,7 +167,13 @@ class _Night:
                     ends = ends or look(client, source.limit)
                     self._prepare(source, ends)
                 return Export(
-                    order, archive, client, claim=lambda account: self._claim(source, account), observe=self._observe
+                    order,
+                    archive,
+                    client,
+                    blobs=assemble.blobs(self._folder),
+                    stop=self._stop,
+                    claim=lambda account: self._claim(source, account),
+                    observe=self._observe,
                 ).run(ends.pages if ends else ())
         except PipelineError as error:
             return refused(source.name, error)
@@ -161,6 +182,28 @@ class _Night:
         except Exception as error:  # noqa: BLE001 - raised again when the other sources are done
             self._bugs.append(error)
             return SourceResult(source.name, 1, False, None, why_not=f"a bug: {type(error).__name__}")
+
+    def _order(self, source: Source) -> Order:
+        is_filtered = bool(source.model or source.metadata)
+        sweep = SweepOrder(
+            fingerprint=source.fingerprint,
+            limit=source.limit,
+            requests=source.sweep_requests,
+            walks=1 if is_filtered else source.sweep_walks,
+            every=source.sweep_every,
+            is_asked=self._asked.sweep,
+            accepts_losses=self._asked.accepts_losses,
+        )
+        return Order(
+            self._run_id,
+            source.fingerprint,
+            source.limit,
+            int(source.overlap),
+            source.segment_size,
+            assemble.content(source),
+            source.messages_at_once if source.messages else 0,
+            sweep,
+        )
 
     def _prepare(self, source: Source, ends: Ends) -> None:
         """Say what a first export is about to do, and refuse one that would fill the disk."""
@@ -185,7 +228,7 @@ class _Night:
     def _load(self, archives: list[Archive], before: dict[str, int]) -> dict[str, int]:
         """Let every destination catch up; returns how many completions of this run were rejected, by source."""
         with contextlib.ExitStack() as opened:
-            catch_up = CatchUp(self._lanes(opened), self._stop)
+            catch_up = CatchUp(self._lanes(opened), self._stop, self._config.logprobs)
             with contextlib.suppress(StoppedError):
                 for archive in archives:
                     self._stop.check()
@@ -215,7 +258,7 @@ class _Night:
         if not self._config.duckdb:
             return
         try:
-            done = assemble.publish(self._folder)
+            done = assemble.publish(self._config, self._folder)
         except PipelineError as error:
             self._destinations.append(
                 DestinationResult("snapshot", error.exit_code, error=error.message, hint=error.hint or None)

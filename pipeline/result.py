@@ -55,6 +55,27 @@ class SourceResult:
     rejected: int = 0
     """Completions received in this run with a value that could not be flattened."""
     largest_lateness: int | None = None
+    forgotten: int = 0
+    """Completions listed that are not taken in again: they were forgotten."""
+    messages: int = 0
+    """Completions whose input messages were fetched."""
+    messages_waiting: int = 0
+    """Completions whose input messages a later run fetches."""
+    gone: int = 0
+    """Completions found gone from the source."""
+    missed: int = 0
+    """Completions that a sweep missed, and that a later run asks for one by one."""
+    swept_through: datetime | None = None
+    """How far the latest sweep has read."""
+    oldest_listed: datetime | None = None
+    horizon: int | None = None
+    """Seconds back that the source still lists."""
+    is_horizon_known: bool = False
+    """Whether older ones are held, so that the list does end there; else it may go back further."""
+    safety: int | None = None
+    """Seconds that the next run may be late before something unseen could expire."""
+    lost: tuple[datetime | None, datetime | None] | None = None
+    """The span in which completions may have expired before they were first seen."""
     pages: int = 0
     retries: int = 0
     bytes: int = 0
@@ -72,6 +93,8 @@ class DestinationResult:
     """Segments loaded in this run, of all sources."""
     completions: int = 0
     """Completions in them."""
+    removed: int = 0
+    """Files that nothing refers to, removed."""
     error: str | None = None
     hint: str | None = None
 
@@ -105,3 +128,45 @@ class RunResult:
 def refused(source: str, error: PipelineError) -> SourceResult:
     """Tell of a source that could not be asked at all; nothing was written for it."""
     return SourceResult(source, error.exit_code, False, None, why_not=error.message, hint=error.hint or None)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not as it was written."""
+
+    kind: str
+    """What kind of damage it is: the README has the table."""
+    where: str
+    """The file or table, and the source."""
+    message: str
+    repair: str
+    """The command that mends it, or what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """What became of saved completions."""
+
+    source: str
+    new: int
+    held: int
+    """Held already: left as they are."""
+    forgotten: int
+    """Not taken in again: they were forgotten."""
+    skipped: tuple[tuple[str, str], ...]
+    """Where there was no completion, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was forgotten."""
+
+    held: int
+    """Completions that were held and are not any more."""
+    not_held: int
+    """Ids that were not held; they are refused from now on all the same."""
+    blobs: int
+    """Blobs that went with their last reference."""
+    deleted_upstream: int
+    out_of_reach: tuple[str, ...]
+    """Where they may still be: beyond what this program can reach."""

@@ -37,6 +37,9 @@ class Table:
     columns: pa.Schema
     identity: str
     """The column that says which older rows a new batch replaces: the completion's id, or ``segment`` for logs."""
+    replaced_by: str = "completion"
+    """What replaces older rows: a new version of the ``completion``, newly fetched ``messages``, or only the same
+    ``segment`` loaded again."""
 
 
 _SOURCE = column("source", TEXT, "Name of the source in the configuration.", required=True)
@@ -104,8 +107,15 @@ COMPLETIONS = Table(
             column("first_seen", TIMESTAMP, "When this program first received the completion.", required=True),
             column("fetched_at", TIMESTAMP, "When this program received this version.", required=True),
             column("content_hash", TEXT, "SHA-256 of the stored bytes, in hex.", required=True),
-            column("gone_at", TIMESTAMP, "When the completion was first found gone from the source."),
+            column(
+                "origin", TEXT, "'api', or 'adopted' where it was read from files that somebody saved.", required=True
+            ),
+            column(
+                "gone_at", TIMESTAMP, "When the completion was found gone from the source; NULL while it is listed."
+            ),
             column("gone_reason", TEXT, "'deleted' or 'expired', where it is gone."),
+            column("gone_last_seen", TIMESTAMP, "When the source last listed it, where it is gone and that is known."),
+            column("gone_first_missed", TIMESTAMP, "When a sweep first missed it, where it is gone."),
         ]
     ),
     "id",
@@ -154,6 +164,64 @@ TOOL_CALLS = Table(
     "completion_id",
 )
 
+MESSAGES = Table(
+    "messages",
+    "One row per input message of a completion, in the order of the request.",
+    pa.schema(
+        [
+            *_PARENT,
+            column("index", INTEGER, "Position in the request, from 0.", required=True),
+            column("id", TEXT, "The message's own id."),
+            column("role", TEXT, "system, developer, user, assistant, tool or function."),
+            column("name", TEXT, "The participant's name."),
+            column("content", TEXT, "The text; of content in parts the flattened text, as the API sends it."),
+            column("content_parts", TEXT, "JSON array: text, images, audio, files; large ones as references (blob:)."),
+            column("tool_calls", TEXT, "JSON array: the calls of an assistant's turn."),
+            column("tool_call_id", TEXT, "The call that a tool's turn answers."),
+            column("extra", TEXT, "JSON object: unknown keys, and values that fit no column."),
+            _SEGMENT,
+        ]
+    ),
+    "completion_id",
+    "messages",
+)
+
+LOGPROBS = Table(
+    "logprobs",
+    "One row per token of a choice that came with log probabilities; empty unless destinations.logprobs is on.",
+    pa.schema(
+        [
+            *_PARENT,
+            column("choice_index", INTEGER, "choices.index of the choice; its position where it has none."),
+            column("part", TEXT, "content or refusal.", required=True),
+            column("index", INTEGER, "Position of the token, from 0.", required=True),
+            column("token", TEXT, "The token."),
+            column("logprob", NUMBER, "Its log probability."),
+            column("bytes", TEXT, "JSON array: its UTF-8 bytes."),
+            column("top_logprobs", TEXT, "JSON array: the likeliest tokens at this place."),
+            _SEGMENT,
+        ]
+    ),
+    "completion_id",
+)
+
+METADATA_HISTORY = Table(
+    "metadata_history",
+    "One row per version of a completion: which metadata it had, and from when to when.",
+    pa.schema(
+        [
+            *_PARENT,
+            column("valid_from", TIMESTAMP, "When this version was received.", required=True),
+            column("valid_to", TIMESTAMP, "When the next version was received, or it was found gone; NULL is today's."),
+            column("metadata", MAP, "The metadata of this version."),
+            column("content_hash", TEXT, "SHA-256 of the stored bytes of this version, in hex.", required=True),
+            _SEGMENT,
+        ]
+    ),
+    "segment",
+    "segment",
+)
+
 REJECTS = Table(
     "rejects",
     "One row per value that could not be flattened; the completion itself is in the archive, whole.",
@@ -185,6 +253,20 @@ RUNS = Table(
             column("changed", INTEGER, "New versions of completions held.", required=True),
             column("skipped", INTEGER, "Completions received again, unchanged.", required=True),
             column("largest_lateness", INTEGER, "Seconds that the latest late row was late, at least."),
+            column("forgotten", INTEGER, "Completions listed that are not taken in again: they were forgotten."),
+            column("messages", INTEGER, "Completions whose input messages were fetched."),
+            column(
+                "messages_waiting", INTEGER, "Completions whose input messages a later run fetches; NULL: not asked."
+            ),
+            column("gone", INTEGER, "Completions found gone by a sweep."),
+            column("missed", INTEGER, "Completions that a sweep missed, not yet asked for one by one."),
+            column("swept_through", TIMESTAMP, "How far the latest sweep has read; NULL before the first."),
+            column("oldest_listed", TIMESTAMP, "created of the oldest completion that the source still lists."),
+            column("horizon", INTEGER, "Seconds back that the source still lists: the age of the oldest listed."),
+            column("is_horizon_known", pa.bool_(), "Whether older ones are held, so that horizon is no mere minimum."),
+            column("safety", INTEGER, "Seconds that the next run may be late before something unseen could expire."),
+            column("lost_from", TIMESTAMP, "What was created after this and before lost_to may have expired unseen."),
+            column("lost_to", TIMESTAMP, "See lost_from."),
             column("pages", INTEGER, "Pages received.", required=True),
             column("retries", INTEGER, "Requests that were tried again.", required=True),
             column("bytes", INTEGER, "Bytes of pages received, decompressed.", required=True),
@@ -193,6 +275,7 @@ RUNS = Table(
             _SEGMENT,
         ]
     ),
+    "segment",
     "segment",
 )
 
@@ -209,17 +292,35 @@ COVERAGE = Table(
             column(
                 "possibly_incomplete", pa.list_(INTEGER), "Seconds that could not be shown complete.", required=True
             ),
+            column("sweep", INTEGER, "Number of the sweep that read it; NULL is a run's own walk."),
             _SEGMENT,
         ]
     ),
     "segment",
+    "segment",
 )
 
-TABLES: dict[str, Table] = {table.name: table for table in (COMPLETIONS, CHOICES, TOOL_CALLS, REJECTS, RUNS, COVERAGE)}
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        COMPLETIONS,
+        CHOICES,
+        TOOL_CALLS,
+        MESSAGES,
+        LOGPROBS,
+        METADATA_HISTORY,
+        REJECTS,
+        RUNS,
+        COVERAGE,
+    )
+}
+
+#: The kinds of rows in a segment. Of one segment, the first two come before the others.
+KINDS = ("completion", "messages", "gone", "missed", "found", "coverage", "run")
 
 SEGMENT = pa.schema(
     [
-        column("kind", TEXT, "completion, coverage or run.", required=True),
+        column("kind", TEXT, f"One of {', '.join(KINDS)}.", required=True),
         column("id", TEXT, "Completion id; run id for a run; empty for coverage.", required=True),
         column("created", INTEGER, "Unix seconds; NULL where the API sent none that is usable."),
         column("fetched_at", TIMESTAMP, "When it was received.", required=True),
@@ -227,12 +328,16 @@ SEGMENT = pa.schema(
         column("is_version", pa.bool_(), "Whether an earlier version was held.", required=True),
         column("previous_created", INTEGER, "created of the version before, where there is one."),
         column("content_hash", pa.binary(32), "SHA-256 of body.", required=True),
-        column("body", pa.binary(), "JSON as received (completion) or as recorded (coverage, run).", required=True),
+        column("has_messages", pa.bool_(), "Whether body carries the input messages inline.", required=True),
+        column("blobs", pa.list_(pa.binary(32)), "SHA-256 of what body refers to as blob:, in order.", required=True),
+        column(
+            "body", pa.binary(), "JSON as stored: as received, less what the content policy withholds.", required=True
+        ),
     ]
 )
 
 
-def digest() -> str:
+def digest(*, logprobs: bool = False) -> str:
     """Name the layout of all tables: a destination made with another one is rebuilt from the archive."""
     text = "\n".join(f"{table.name}:{table.columns.to_string(show_field_metadata=False)}" for table in TABLES.values())
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{text}{logprobs or ''}".encode()).hexdigest()[:16]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -24,6 +24,12 @@ class LastRun:
     """Microseconds since 1970."""
     complete: bool
     why_not: str | None
+    horizon: int | None = None
+    is_horizon_known: bool | None = None
+    messages_waiting: int | None = None
+    missed: int | None = None
+    lost_from: int | None = None
+    lost_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +46,22 @@ class SourceStatus:
     versions: int
     """Versions of completions in the archive."""
     segments: int
+    horizon_seconds: int | None
+    """How far back the source listed when it was last asked."""
+    is_horizon_known: bool
+    """Whether it ends there; else it may list further back."""
+    safety_seconds: int | None
+    """What is left before something unseen could expire; None where the horizon is not known."""
+    may_be_lost: str | None
+    """The spans in which completions may have expired before they were first seen."""
+    messages_waiting: int
+    missed: int
     is_configured: bool
 
     def is_older_than(self, seconds: float) -> bool:
-        """Tell whether the data end longer ago than ``seconds``."""
-        return self.age_seconds is None or self.age_seconds > seconds
+        """Tell whether the data end longer ago than ``seconds``, or so long that something unseen may have expired."""
+        is_unsafe = self.safety_seconds is not None and self.safety_seconds <= 0
+        return is_unsafe or self.age_seconds is None or self.age_seconds > seconds
 
 
 def status(config: Config, *, now: datetime | None = None) -> list[SourceStatus]:
@@ -62,7 +79,9 @@ def status(config: Config, *, now: datetime | None = None) -> list[SourceStatus]
 
 def _of(folder: DataFolder, name: str, fingerprint: str | None, now: datetime) -> SourceStatus:
     archive = Archive(folder.archive, name, scratch=folder.scratch)
-    known_by = fingerprint or (archive.footers[-1].reading.fingerprint if archive.footers else "")
+    known_by = fingerprint or next(
+        (one.reading.fingerprint for one in reversed(archive.footers) if one.is_of_the_api), ""
+    )
     position = archive.position(known_by)
     last = _last_run(archive)
     doubts = coverage.doubtful(archive.spans(known_by))
@@ -76,8 +95,30 @@ def _of(folder: DataFolder, name: str, fingerprint: str | None, now: datetime) -
         last_run=None if last is None else datetime.fromtimestamp(last.ended_at // 1_000_000, UTC),
         versions=sum(footer.completions for footer in archive.footers),
         segments=len(archive.footers),
+        **_horizon(archive, last, None if through is None else int((now - through).total_seconds())),
         is_configured=fingerprint is not None,
     )
+
+
+def _horizon(archive: Archive, last: LastRun | None, age: int | None) -> dict[str, Any]:
+    """Say how far back the source lists, and what that leaves; of the last run that could ask."""
+    runs = [msgspec.json.decode(body, type=LastRun) for _, body in archive.runs()]
+    asked = next((run for run in runs if run.horizon is not None), None)
+    is_known = asked is not None and bool(asked.is_horizon_known)
+    horizon = asked.horizon if asked else None
+    lost = [(run.lost_from, run.lost_to) for run in reversed(runs) if run.lost_from is not None]
+    return {
+        "horizon_seconds": horizon,
+        "is_horizon_known": is_known,
+        "safety_seconds": horizon - age if is_known and horizon is not None and age is not None else None,
+        "may_be_lost": "; ".join(f"{_moment(start)} to {_moment(end)}" for start, end in lost) or None,
+        "messages_waiting": (last.messages_waiting or 0) if last else 0,
+        "missed": (last.missed or 0) if last else 0,
+    }
+
+
+def _moment(micro: int | None) -> str:
+    return datetime.fromtimestamp((micro or 0) // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _last_run(archive: Archive) -> LastRun | None:

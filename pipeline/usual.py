@@ -25,6 +25,8 @@ class Past:
     data_through: int | None
     """Microseconds since 1970, by the server's clock."""
     new: int
+    horizon: int | None = None
+    """Seconds back that the source still listed."""
 
 
 def expected(history: Sequence[Past], through: int) -> float | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.handoff import Anchor
@@ -15,8 +16,6 @@ from pipeline.handoff import Anchor
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
-
-    import pyarrow as pa
 
     from pipeline.archive.segments import Archive, Footer
 
@@ -27,6 +26,7 @@ ANCHORS = 12
 
 _ALWAYS = (-(2**63), 2**63)
 _COLUMNS = ["kind", "id", "created", "first_seen", "content_hash"]
+_STATES = pa.array(["completion", "gone"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,10 @@ class State:
     content_hash: bytes
     segment: int
     row: int
+    is_gone: bool = False
+    """Whether it was found gone from the source: listed again, it is a new version whatever it says."""
+    is_adopted: bool = False
+    """Whether it was read from saved files only: listed for the first time, it is a new version too."""
 
 
 class Held:
@@ -101,16 +105,25 @@ class Held:
             total += footer.completions
         return _ALWAYS[1]
 
+    def within(self, first: int, last: int) -> Iterator[tuple[str, State]]:
+        """Yield what is held and listed as far as is known, with first <= created <= last, of the window covered."""
+        for id_, state in self._states.items():
+            is_inside = state.created is not None and first <= state.created <= last
+            if is_inside and not state.is_gone and not state.is_adopted:
+                yield id_, state
+
     def _read(self, number: int, window: tuple[int, int] | None) -> Iterator[tuple[str, State]]:
         """Yield the completions of a segment in a window; without one, those whose created could not be read."""
         table = self._archive.columns(number, _COLUMNS)
+        is_adopted = not self._archive.footer(number).is_of_the_api
         created = table["created"]
         inside = pc.is_null(created) if window is None else _between(created, window)
-        wanted = pc.indices_nonzero(pc.fill_null(pc.and_(pc.equal(table["kind"], "completion"), inside), False))
+        is_state = pc.is_in(table["kind"], value_set=_STATES)
+        wanted = pc.indices_nonzero(pc.fill_null(pc.and_(is_state, inside), False))
         part = table.take(wanted)
-        columns = (part[name].to_pylist() for name in _COLUMNS[1:])
-        for row, id_, second, first_seen, content_hash in zip(wanted.to_pylist(), *columns, strict=True):
-            yield id_, State(second, first_seen, content_hash, number, row)
+        columns = (part[name].to_pylist() for name in _COLUMNS)
+        for row, kind, id_, second, first_seen, content_hash in zip(wanted.to_pylist(), *columns, strict=True):
+            yield id_, State(second, first_seen, content_hash, number, row, kind == "gone", is_adopted)
 
 
 def anchors(archive: Archive, before: int) -> list[Anchor]:
@@ -119,7 +132,7 @@ def anchors(archive: Archive, before: int) -> list[Anchor]:
     Rows that are alone in their second come first in the choice: no sibling can blur what follows them. Something
     must be held beyond an anchor, or nothing could prove it, so the newest second held is left out.
     """
-    newest = max((footer.last for footer in archive.footers if footer.last is not None), default=0)
+    newest = max((footer.last for footer in listed(archive) if footer.last is not None), default=0)
     before = min(before, newest)
     chosen: list[Anchor] = []
     wanted = 0
@@ -135,7 +148,7 @@ def anchors(archive: Archive, before: int) -> list[Anchor]:
 def _backwards(archive: Archive, before: int) -> Iterator[Anchor]:
     """Yield held rows older than ``before``, a segment at a time, newest first, those alone in their second only."""
     below = before
-    for footer in sorted(archive.footers, key=lambda footer: footer.first or 0, reverse=True):
+    for footer in sorted(listed(archive), key=lambda footer: footer.first or 0, reverse=True):
         if footer.first is None or footer.first >= below:
             continue
         table = archive.columns(footer.number, ["kind", "id", "created"])
@@ -143,6 +156,11 @@ def _backwards(archive: Archive, before: int) -> Iterator[Anchor]:
         part = table.filter(pc.fill_null(keep, False)).sort_by([("created", "descending")])
         yield from _alone(zip(part["id"].to_pylist(), part["created"].to_pylist(), strict=True))
         below = footer.first
+
+
+def listed(archive: Archive) -> list[Footer]:
+    """Return the segments whose completions the source itself has listed."""
+    return [footer for footer in archive.footers if footer.completions and footer.is_of_the_api]
 
 
 def _alone(rows: Iterable[tuple[str, int]]) -> list[Anchor]:

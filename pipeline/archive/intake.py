@@ -17,11 +17,13 @@ import msgspec
 import pyarrow as pa
 
 from pipeline import schema
+from pipeline.archive.content import Content, Stored
 from pipeline.archive.held import Held, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from pipeline.archive.blobs import Blobs
     from pipeline.archive.segments import Archive, Footer, Reading
     from pipeline.handoff import Page, Row
 
@@ -42,6 +44,12 @@ class Counts:
     changed: int = 0
     skipped: int = 0
     """Received again unchanged; rows that the walk itself repeats are not counted."""
+    forgotten: int = 0
+    """Received and not taken in again: they were forgotten."""
+    messages: int = 0
+    """Completions whose input messages were kept."""
+    gone: int = 0
+    missed: int = 0
     largest_lateness: int | None = None
     """Seconds between ``created`` of a new row and the position, at most, for rows older than the position."""
 
@@ -57,12 +65,20 @@ class _Kept(NamedTuple):
     is_version: bool
     previous_created: int | None
     content_hash: bytes
+    has_messages: bool
+    blobs: tuple[bytes, ...]
     body: bytes
 
     @classmethod
+    def about(cls, kind: str, id_: str, created: int | None, now: datetime, stored: Stored) -> _Kept:
+        """Make a row that is no completion but says something about one."""
+        digest = hashlib.sha256(stored.body).digest()
+        return cls(kind, id_, created, now, now, False, None, digest, False, stored.blobs, stored.body)
+
+    @classmethod
     def note(cls, kind: str, id_: str, now: datetime, body: bytes) -> _Kept:
-        """Make a row that is no completion: a fact about the run."""
-        return cls(kind, id_, None, now, now, False, None, hashlib.sha256(body).digest(), body)
+        """Make a row that is a fact about the run."""
+        return cls.about(kind, id_, None, now, Stored(body))
 
 
 def _now() -> datetime:
@@ -76,17 +92,27 @@ class Intake:
     bodies of a segment: what is fetched again, at most, after a crash, and what a stage holds in memory at a time.
     """
 
-    def __init__(
-        self, archive: Archive, position: int | None, *, segment_size: int, now: Callable[[], datetime] = _now
+    def __init__(  # noqa: PLR0913 - each has a name
+        self,
+        archive: Archive,
+        position: int | None,
+        *,
+        segment_size: int,
+        blobs: Blobs,
+        content: Content | None = None,
+        now: Callable[[], datetime] = _now,
     ) -> None:
         self.counts = Counts()
         self._archive = archive
+        self._blobs = blobs
+        self._content = content or Content()
         self._held = Held(archive)
         self._position = position
         self._segment_size = segment_size
         self._now = now
         self._begun_behind = archive.last
         self._rows: list[_Kept] = []
+        self._marks: list[_Kept] = []
         self._bytes = 0
         self._skipped: OrderedDict[str, None] = OrderedDict()
         self._bodies = lru_cache(maxsize=2)(self._read_bodies)
@@ -96,38 +122,71 @@ class Intake:
         """Whether it is time to cut a segment."""
         return self._bytes >= self._segment_size
 
-    def known(self, page: Page) -> frozenset[str]:
-        """Return which ids of a page are held."""
+    def known(self, page: Page, held: Held | None = None) -> frozenset[str]:
+        """Return which ids of a page are held; ``held`` looks into another window, for walks side by side."""
+        held = held or self._held
         seconds = [row.created for row in page.rows if row.created is not None]
         if page.rows and OVERWRITING in page.rows[0].body:
-            self._held.cover_all()
+            held.cover_all()
         elif seconds:
-            self._held.cover(min(seconds), max(seconds))
-        return frozenset(row.id for row in page.rows if self._held.state(row.id))
+            held.cover(min(seconds), max(seconds))
+        return frozenset(row.id for row in page.rows if held.state(row.id))
 
-    def take(self, page: Page) -> None:
+    def take(self, page: Page, held: Held | None = None) -> None:
         """Keep the rows of a page that are new or changed; ``known`` was asked about the same page before."""
         now = self._now()
         for row in page.rows:
-            self._take(row, now)
+            self._take(row, now, held or self._held)
 
-    def _take(self, row: Row, now: datetime) -> None:
-        state, content_hash = self._held.state(row.id), hashlib.sha256(row.body).digest()
+    def _take(self, row: Row, now: datetime, held: Held) -> None:
+        if self._archive.tombstones.cover(row.id):
+            self.counts.forgotten += 1
+            return
+        state, stored = held.state(row.id), self._content.completion(row.body)
+        content_hash = hashlib.sha256(stored.body).digest()
         if state is None:
             self.counts.new += 1
             self._note_lateness(row)
-        elif state.content_hash == content_hash or self._same(state, row):
+        elif self._is_listed(state) and (state.content_hash == content_hash or self._same(state, row)):
             self._skip(row, state)
             return
         else:
             self.counts.changed += 1
         first_seen = state.first_seen if state else now
-        self._held.add(row.id, State(row.created, first_seen, content_hash, self._archive.last + 1, len(self._rows)))
-        previous = state.created if state else None
-        is_version = state is not None
+        held.add(row.id, State(row.created, first_seen, content_hash, self._archive.last + 1, len(self._rows)))
         self._keep(
-            _Kept("completion", row.id, row.created, now, first_seen, is_version, previous, content_hash, row.body)
+            _Kept(
+                kind="completion",
+                id=row.id,
+                created=row.created,
+                fetched_at=now,
+                first_seen=first_seen,
+                is_version=state is not None,
+                previous_created=state.created if state else None,
+                content_hash=content_hash,
+                has_messages=OVERWRITING in stored.body,
+                blobs=stored.blobs,
+                body=stored.body,
+            ),
+            stored,
         )
+
+    @staticmethod
+    def _is_listed(state: State) -> bool:
+        return not state.is_gone and not state.is_adopted
+
+    def take_messages(self, id_: str, created: int | None, bodies: Sequence[bytes] | None) -> None:
+        """Keep the input messages of a completion, whole; None where the source has none of it."""
+        stored = Stored(b"null") if bodies is None else self._content.messages(bodies)
+        self._keep(_Kept.about("messages", id_, created, self._now(), stored), stored)
+        self.counts.messages += 1
+
+    def mark(self, kind: str, id_: str, created: int | None, first_seen: datetime, body: bytes) -> None:
+        """Keep a mark about a completion: missed, found or gone. It comes after every row taken so far."""
+        row = _Kept.about(kind, id_, created, self._now(), Stored(body))
+        self._marks.append(row._replace(first_seen=first_seen))
+        self.counts.gone += kind == "gone"
+        self.counts.missed += kind == "missed"
 
     def _skip(self, row: Row, state: State) -> None:
         """Count a row received again, once however often the walk itself repeats it."""
@@ -138,7 +197,9 @@ class Intake:
         if len(self._skipped) > REMEMBERED:
             self._skipped.popitem(last=False)
 
-    def _keep(self, row: _Kept) -> None:
+    def _keep(self, row: _Kept, stored: Stored) -> None:
+        for digest, content in stored.contents.items():
+            self._blobs.put(digest, content)
         self._rows.append(row)
         self._bytes += len(row.body)
 
@@ -147,9 +208,10 @@ class Intake:
             self.counts.largest_lateness = max(self.counts.largest_lateness or 0, self._position - row.created)
 
     def _same(self, state: State, row: Row) -> bool:
-        """Compare with the body held, as parsed JSON; what cannot be parsed is compared by its bytes alone."""
-        canonical = _canonical(row.body)
-        return canonical is not None and canonical == _canonical(self._body(state))
+        """Compare with the body held, as parsed JSON; what a change of policy withholds makes no difference."""
+        is_ours = state.segment > self._archive.last
+        under = self._content if is_ours else self._archive.footer(state.segment).reading.content
+        return self._content.same(self._body(state), under, row.body)
 
     def _body(self, state: State) -> bytes:
         if state.segment > self._archive.last:
@@ -165,9 +227,14 @@ class Intake:
         notes = [_Kept.note("coverage", "", now, msgspec.json.encode(span)) for span in reading.spans]
         if run is not None:
             notes.append(_Kept.note("run", run[0], now, run[1]))
-        footer = self._archive.append(_table([*self._rows, *notes]), reading)
-        self._rows, self._bytes = [], 0
+        footer = self._archive.append(_table([*self._rows, *self._marks, *notes]), reading)
+        self._rows, self._marks, self._bytes = [], [], 0
         return footer
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether something waits to be cut."""
+        return bool(self._rows or self._marks)
 
     def forget_before(self, second: int) -> None:
         """Let go of what is known of rows that the walk has left behind."""
@@ -178,11 +245,3 @@ def _table(rows: list[_Kept]) -> pa.Table:
     columns = zip(*rows, strict=True) if rows else ([] for _ in schema.SEGMENT)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema.SEGMENT, strict=True)]
     return pa.table(arrays, schema=schema.SEGMENT)
-
-
-def _canonical(body: bytes) -> bytes | None:
-    """Write parsed JSON in one way: keys sorted, numbers and escapes as one writer makes them."""
-    try:
-        return msgspec.json.encode(msgspec.json.decode(body), order="sorted")
-    except (msgspec.MsgspecError, RecursionError, UnicodeError, ValueError, OverflowError):
-        return None

@@ -8,7 +8,7 @@ read from the segments themselves and no state file can disagree with them.
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,20 +17,28 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import files, schema
-from pipeline.archive import coverage
+from pipeline.archive import coverage, ledger, tombstones
+from pipeline.archive.content import Content
 from pipeline.errors import FolderError
 from pipeline.failpoints import reach
 from pipeline.handoff import Account, Segment, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-FORMAT = 1
+    from pipeline.archive.ledger import Entry
+    from pipeline.archive.tombstones import Tombstones
+
+#: 1 had completions, coverage and runs only; it is read as it is.
+FORMAT = 2
 _FOOTER = b"pipeline.segment"
 _NAME = re.compile(r"(\d{8})\.parquet")
 #: zstd-3 writes 8 % less than zstd-1 for half as much time again; the walk waits for the network anyway.
 _COMPRESSION_LEVEL = 3
+#: Kinds whose bodies are large; all others are notes, in a row group of their own.
+_BULK = pa.array(["completion", "messages"])
+API, ADOPTED = "api", "adopted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +48,13 @@ class Reading:
     fingerprint: str
     """Names base URL and filters: coverage under another one says nothing about this one."""
     account: Account
-    spans: tuple[Span, ...]
+    spans: tuple[Span, ...] = ()
+    origin: str = API
+    """Or ``adopted``: rows from files that somebody saved, which say nothing about what the source lists."""
+    content: Content = field(default_factory=Content)
+    """What of the bodies was kept."""
+    settled: int = 0
+    """The input messages of every completion in segments up to this number have been asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +67,24 @@ class Footer:
     completions: int
     """Rows of kind completion."""
     first: int | None
-    """Smallest ``created`` of them."""
+    """Smallest ``created`` of the rows that have one."""
     last: int | None
     """Largest ``created`` of them."""
     undated: int
     """Completions whose ``created`` could not be read."""
+    new: int = 0
+    """Completions of which no earlier version was held."""
+    messages: int = 0
+    """Completions whose input messages are in it."""
+    gone: int = 0
+    missed: int = 0
+    found: int = 0
     format: int = FORMAT
+
+    @property
+    def is_of_the_api(self) -> bool:
+        """Whether its rows came from the source itself."""
+        return self.reading.origin == API
 
 
 class Archive:
@@ -68,7 +94,9 @@ class Archive:
         self.source = source
         self._folder = folder / source
         self._scratch = scratch
+        self._tombstones = tombstones.read(self._folder)
         self._footers = [self._footer(number) for number in self._numbers()]
+        self._ledger = ledger.read(self._folder)
 
     @property
     def footers(self) -> list[Footer]:
@@ -79,6 +107,29 @@ class Archive:
     def last(self) -> int:
         """The number of the newest segment; 0 where there is none."""
         return self._footers[-1].number if self._footers else 0
+
+    @property
+    def tombstones(self) -> Tombstones:
+        """What was forgotten, and is never taken in again."""
+        return self._tombstones
+
+    @property
+    def entries(self) -> dict[int, Entry]:
+        """What was entered of each segment when it was written."""
+        return self._ledger
+
+    @property
+    def settled(self) -> int:
+        """The last segment up to which all input messages have been asked for."""
+        return max((footer.reading.settled for footer in self._footers), default=0)
+
+    def footer(self, number: int) -> Footer:
+        """Return what a segment says of itself."""
+        return self._footers_by_number()[number]
+
+    def path(self, number: int) -> Path:
+        """Name a segment's file."""
+        return self._folder / file_name(number)
 
     @property
     def account(self) -> Account:
@@ -99,20 +150,68 @@ class Archive:
         return coverage.position(self.spans(fingerprint))
 
     def append(self, table: pa.Table, reading: Reading) -> Footer:
-        """Write the next segment; when this returns it is durable."""
-        footer = _describe(table, self.source, self.last + 1, reading)
-        path = files.make_folder(self._folder) / _name(footer.number)
-        metadata = {**(table.schema.metadata or {}), _FOOTER: msgspec.json.encode(asdict(footer))}
-        with files.explained(path), files.replacing(path, scratch=self._scratch) as temp:
-            _write(table.replace_schema_metadata(metadata), footer.completions, temp)
+        """Write the next segment and enter it in the ledger; when this returns both are durable."""
+        footer = self._write(table, self.last + 1, reading)
         reach("archive.cut")
         self._footers.append(footer)
+        self.enter()
+        reach("archive.entered")
         return footer
+
+    def _write(
+        self, table: pa.Table, number: int, reading: Reading, written: Callable[[Path], None] = lambda _: None
+    ) -> Footer:
+        """Write a segment; ``written`` sees the temp file before it takes its place."""
+        footer = _describe(table, self.source, number, reading)
+        path = files.make_folder(self._folder) / file_name(footer.number)
+        metadata = {**(table.schema.metadata or {}), _FOOTER: msgspec.json.encode(asdict(footer))}
+        with files.explained(path), files.replacing(path, scratch=self._scratch) as temp:
+            _write(table.replace_schema_metadata(metadata), temp)
+            written(temp)
+        return footer
+
+    def enter(self, replaced: Mapping[int, tuple[str, ...]] | None = None) -> None:
+        """Enter every segment behind the last one entered: those that a killed run did not."""
+        behind = [number for number in self._numbers() if number > max(self._ledger, default=0)]
+        if behind:
+            rows = {number: pq.read_metadata(self.path(number)).num_rows for number in behind}
+            new = {
+                number: ledger.entry(self.path(number), number, rows[number], (replaced or {}).get(number, ()))
+                for number in behind
+            }
+            self._enter({**self._ledger, **new})
+
+    def _enter(self, entries: dict[int, Entry]) -> None:
+        ledger.write(self._folder, entries, scratch=self._scratch)
+        self._ledger = entries
+
+    def bury(self, told: Tombstones) -> None:
+        """Replace the tombstones: from now on every reader obeys them."""
+        tombstones.write(self._folder, told, scratch=self._scratch)
+        self._tombstones = told
+
+    def rewrite(self, number: int) -> None:
+        """Write a segment anew under its number, without what is forgotten; the ledger says what it replaces.
+
+        The ledger comes first: a crash between the two leaves a file that still holds what is pending, and comes again.
+        """
+        before, there = self._ledger[number], ledger.sha256_of(self.path(number))
+        replaces = (*before.replaces, there) if there == before.sha256 else before.replaces
+        table = self.columns(number)
+
+        def enter(temp: Path) -> None:
+            after = ledger.entry(temp, number, table.num_rows, replaces)
+            self._enter({**self._ledger, number: after})
+            reach("archive.rewritten")
+
+        footer = self._write(table, number, self.footer(number).reading, enter)
+        self._footers = [footer if footer.number == number else other for other in self._footers]
 
     def read(self, number: int) -> Segment:
         """Read one segment back."""
         table = self.columns(number)
-        return Segment(self.source, number, table, self._footers_by_number()[number].reading.spans)
+        reading = self.footer(number).reading
+        return Segment(self.source, number, table, reading.spans, reading.origin)
 
     def after(self, number: int) -> Iterator[Segment]:
         """Read every segment behind ``number``, one at a time."""
@@ -120,26 +219,36 @@ class Archive:
 
     def columns(self, number: int, names: list[str] | None = None) -> pa.Table:
         """Read some columns of a segment, or all of them."""
-        path = self._folder / _name(number)
-        try:
-            table = pq.read_table(path, columns=names, partitioning=None)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise _unreadable(path, str(error)) from error
-        return table if names else table.cast(schema.SEGMENT)
-
-    def notes(self, number: int) -> pa.Table:
-        """Read the rows of a segment that are no completions; they are few, in a row group of their own."""
-        path = self._folder / _name(number)
+        path = self.path(number)
+        wanted = [*names, "id"] if names and self._tombstones.pending and "id" not in names else names
         try:
             with pq.ParquetFile(path) as file:
-                table = (
-                    file.read_row_group(file.num_row_groups - 1)
-                    if file.num_row_groups
-                    else schema.SEGMENT.empty_table()
-                )
+                table = _completed(file.read(columns=wanted), wanted)
         except (pa.ArrowInvalid, OSError) as error:
             raise _unreadable(path, str(error)) from error
-        return table.filter(pc.not_equal(table["kind"], "completion"))
+        return self._remembered(table).select(names or schema.SEGMENT.names)
+
+    def raw_ids(self, number: int) -> list[str]:
+        """Return every id in a segment's file, those of forgotten completions too; only forgetting may ask."""
+        with pq.ParquetFile(self.path(number)) as file:
+            return file.read(columns=["id"])["id"].unique().to_pylist()  # type: ignore[no-any-return]
+
+    def notes(self, number: int) -> pa.Table:
+        """Read the rows of a segment that are no completions or messages, in a row group of their own."""
+        path = self.path(number)
+        try:
+            with pq.ParquetFile(path) as file:
+                groups = file.num_row_groups
+                table = _completed(file.read_row_group(groups - 1)) if groups else schema.SEGMENT.empty_table()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise _unreadable(path, str(error)) from error
+        return self._remembered(table.filter(pc.invert(pc.is_in(table["kind"], value_set=_BULK))))
+
+    def _remembered(self, table: pa.Table) -> pa.Table:
+        """Pass over what is being forgotten."""
+        if not self._tombstones.pending:
+            return table
+        return table.take(pa.array(self._tombstones.indices_kept(table["id"]), pa.int64()))
 
     def runs(self) -> Iterator[tuple[int, bytes]]:
         """Yield the records of runs, newest first, each with the segment that holds it."""
@@ -153,20 +262,18 @@ class Archive:
         return {footer.number: footer for footer in self._footers}
 
     def _numbers(self) -> list[int]:
-        if not self._folder.is_dir():
-            return []
-        return sorted(int(found[1]) for path in self._folder.iterdir() if (found := _NAME.fullmatch(path.name)))
+        return sorted(number for number, _ in files_in(self._folder))
 
     def _footer(self, number: int) -> Footer:
-        path = self._folder / _name(number)
+        path = self.path(number)
         try:
             metadata = pq.read_metadata(path).metadata or {}
             fields = msgspec.json.decode(metadata[_FOOTER], type=dict[str, object])
         except (pa.ArrowInvalid, OSError, KeyError, msgspec.MsgspecError) as error:
             raise _unreadable(path, str(error)) from error
-        if fields.get("format") != FORMAT:
+        if fields.get("format") not in range(1, FORMAT + 1):
             raise FolderError(
-                f"{path} has format {fields.get('format')}, this version knows format {FORMAT}",
+                f"{path} has format {fields.get('format')}, this version knows formats up to {FORMAT}",
                 hint="use the newer version of pipeline that wrote it",
             )
         return msgspec.convert(fields, Footer)
@@ -177,17 +284,41 @@ def sources(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
-def _write(table: pa.Table, completions: int, path: Path) -> None:
-    """Write completions, then notes, in row groups of their own: a run's record is read without any body."""
+def _write(table: pa.Table, path: Path) -> None:
+    """Write completions and messages, then notes, in row groups of their own: a run's record is read without a body."""
+    bulk = pc.sum(pc.is_in(table["kind"], value_set=_BULK)).as_py() or 0
     with pq.ParquetWriter(
         path, table.schema, compression="zstd", compression_level=_COMPRESSION_LEVEL, use_dictionary=["kind"]
     ) as writer:
-        for part in (table.slice(0, completions), table.slice(completions)):
+        for part in (table.slice(0, bulk), table.slice(bulk)):
             if part.num_rows:
                 writer.write_table(part, row_group_size=part.num_rows)
 
 
-def _name(number: int) -> str:
+def _completed(table: pa.Table, names: list[str] | None = None) -> pa.Table:
+    """Give rows of an older format the columns that it lacked, and all of them today's types."""
+    missing = {"has_messages": pa.scalar(False), "blobs": pa.scalar([], pa.list_(pa.binary(32)))}
+    for name in missing.keys() - set(table.column_names):
+        if names is None or name in names:
+            table = table.append_column(schema.SEGMENT.field(name), pa.repeat(missing[name], table.num_rows))
+    wanted = names or schema.SEGMENT.names
+    return table.select(wanted).cast(pa.schema([schema.SEGMENT.field(name) for name in wanted]))
+
+
+def files_in(folder: Path) -> Iterator[tuple[int, Path]]:
+    """Yield the segments that lie in the folder of a source, by number."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if found := _NAME.fullmatch(path.name):
+            yield int(found[1]), path
+
+
+def recomputed(table: pa.Table, told: Footer) -> Footer:
+    """Say of a segment's rows what its footer should."""
+    return replace(_describe(table, told.source, told.number, told.reading), format=told.format)
+
+
+def file_name(number: int) -> str:
+    """Name the file of a segment."""
     return f"{number:08d}.parquet"
 
 
@@ -199,14 +330,21 @@ def _unreadable(path: Path, why: str) -> FolderError:
 
 
 def _describe(table: pa.Table, source: str, number: int, reading: Reading) -> Footer:
-    created = table.filter(pc.equal(table["kind"], "completion"))["created"]
-    bounds = pc.min_max(created)
+    is_completion = pc.equal(table["kind"], "completion")
+    completions = table.filter(is_completion)
+    bounds = pc.min_max(table["created"])
+    counts = {pair["values"]: pair["counts"] for pair in table["kind"].value_counts().to_pylist()}
     return Footer(
         source=source,
         number=number,
         reading=reading,
-        completions=len(created),
+        completions=completions.num_rows,
         first=bounds["min"].as_py(),
         last=bounds["max"].as_py(),
-        undated=created.null_count,
+        undated=completions["created"].null_count,
+        new=pc.sum(pc.invert(completions["is_version"])).as_py() or 0,
+        messages=counts.get("messages", 0),
+        gone=counts.get("gone", 0),
+        missed=counts.get("missed", 0),
+        found=counts.get("found", 0),
     )

@@ -6,14 +6,19 @@ import sys
 
 import click
 
+from pipeline.cli.adopt import adopt
 from pipeline.cli.config import config
 from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
+from pipeline.cli.forget import forget
 from pipeline.cli.query import query
+from pipeline.cli.rebuild import rebuild
 from pipeline.cli.run import run
 from pipeline.cli.sandbox import sandbox
 from pipeline.cli.schema import schema
 from pipeline.cli.status import status
+from pipeline.cli.sweep import sweep
+from pipeline.cli.verify import verify
 from pipeline.console import EXIT_CODES, Log
 from pipeline.errors import PipelineError
 from pipeline.version import __version__
@@ -45,7 +50,21 @@ def cli() -> None:
     """Keep every stored chat completion, exactly once: API to archive, Parquet and DuckDB."""
 
 
-for command in (run, status, doctor, query, schema, config, demo, sandbox):
+for command in (
+    run,
+    status,
+    verify,
+    sweep,
+    rebuild,
+    forget,
+    adopt,
+    doctor,
+    query,
+    schema,
+    config,
+    demo,
+    sandbox,
+):
     cli.add_command(command)
 
 

@@ -37,6 +37,25 @@ format_option = click.option(
 )
 
 
+def reporting(command: F) -> F:
+    """Add the options that say how a run is reported."""
+    for option in (
+        click.option(
+            "--progress",
+            type=click.Choice(["auto", "always", "never"]),
+            default="auto",
+            show_default=True,
+            help="A moving line; auto shows it on a terminal, and a log line now and then elsewhere.",
+        ),
+        click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
+        click.option(
+            "--json", "as_json", is_flag=True, help="Put the result on stdout as one JSON object, the last line."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def settings(command: F) -> F:
     """Add the options that name the settings."""
     return config_option(data_option(command))

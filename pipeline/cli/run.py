@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from pipeline.cli.options import load_config, settings
+from pipeline.cli.options import load_config, reporting, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,37 +21,47 @@ if TYPE_CHECKING:
 
 @click.command()
 @settings
-@click.option("--json", "as_json", is_flag=True, help="Put the result on stdout as one JSON object, the last line.")
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option(
-    "--progress",
-    type=click.Choice(["auto", "always", "never"]),
-    default="auto",
-    show_default=True,
-    help="A moving line; auto shows it on a terminal, and a log line now and then elsewhere.",
-)
-def run(config_file: Path | None, data: Path | None, as_json: bool, log_format: str, progress: str) -> int:
+@reporting
+@click.option("--sweep", is_flag=True, help="Walk everything still listed too, however long ago that was done.")
+def run(sweep: bool, **options: Unpack[Options]) -> int:
     """Export what is new in every source, load it, and publish the snapshot.
 
     \b
     OPENAI_API_KEY=… pipeline run --data FOLDER
     pipeline run --config pipeline.toml --json
     """
+    return run_now(sweep=sweep, accepts_losses=False, **options)
+
+
+class Options(TypedDict):
+    """The options of a run."""
+
+    config_file: Path | None
+    data: Path | None
+    as_json: bool
+    log_format: str
+    progress: str
+
+
+def run_now(*, sweep: bool, accepts_losses: bool, **options: Unpack[Options]) -> int:
+    """Run, report as asked, and return the exit code."""
     from pipeline import console  # noqa: PLC0415 - --help stays light
     from pipeline.errors import PipelineError  # noqa: PLC0415
     from pipeline.folder import DataFolder  # noqa: PLC0415
-    from pipeline.nightly import export  # noqa: PLC0415
+    from pipeline.nightly import Asked, export  # noqa: PLC0415
     from pipeline.stopping import Stop  # noqa: PLC0415
 
+    log_format, progress, as_json = options["log_format"], options["progress"], options["as_json"]
     log = console.Log(log_format)
     is_live = progress == "always" or (progress == "auto" and log_format == "text" and sys.stderr.isatty())
     reporter = console.Reporter(log, is_live=is_live)
     stop = Stop()
     signals = _Signals(stop)
+    asked = Asked(sweep, accepts_losses)
     try:
-        config = load_config(config_file, data)
+        config = load_config(options["config_file"], options["data"])
         with signals.heard():
-            result = export(config, stop=stop, observe=reporter, announce=log.preview)
+            result = export(config, asked=asked, stop=stop, observe=reporter, announce=log.preview)
     except PipelineError as error:
         log.explain(error)
         return signals.code or error.exit_code

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
-from pipeline.errors import ConfigError, NoListRouteError, PipelineError, RefusedError, ServerError
-from pipeline.extract.page import BadPageError, Filters, decode
+from pipeline.errors import ConfigError, IncompleteError, NoListRouteError, PipelineError, RefusedError, ServerError
+from pipeline.extract.page import BadPageError, Filters, Messages, decode, decode_messages, decode_row
 from pipeline.extract.retry import AgainError, Policy, asked_wait, is_worth_retrying, may_pass
+from pipeline.extract.throttle import Throttle
 from pipeline.extract.transport import Address, Answer, BrokenError, TooLargeError, Transport
 from pipeline.extract.walk import TOO_LARGE, Refusal, Request
 from pipeline.handoff import Account
@@ -21,8 +23,10 @@ from pipeline.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pipeline.handoff import Page
+    from pipeline.handoff import Page, Row
     from pipeline.secret import Secret
+
+T = TypeVar("T")
 
 #: A 429 with one of these is about money: waiting does not help (reference §3).
 MONEY = frozenset(
@@ -38,7 +42,9 @@ NO_LIST = frozenset({404, 405, 501})
 NO_ANCHOR = NO_LIST | {400, 422}
 NO_PERMISSION = frozenset({401, 403})
 RATE_LIMITED = 429
-OK = 200
+OK, BAD, NOT_FOUND = 200, 400, 404
+#: Messages asked for at a time, and the API's own default for servers that refuse so many.
+MESSAGES, DEFAULT_LIMIT = 100, 20
 #: Letters of a server's message that are shown: enough for its sentences, not for a page of text.
 LONGEST_MESSAGE = 500
 
@@ -60,6 +66,8 @@ class Tally:
     """What the questions cost so far."""
 
     pages: int = 0
+    calls: int = 0
+    """Requests for one completion, or its messages."""
     retries: int = 0
     bytes: int = 0
 
@@ -68,10 +76,11 @@ class Client:
     """Asks one source for pages over a kept-alive connection.
 
     ``account`` is what the source's archive remembers; an answer for another organization or project is refused.
-    ``guard`` wraps each network call, ``sleep`` waits between attempts.
+    ``guard`` wraps each network call, ``sleep`` waits between attempts. Threads may share it where both may be called
+    from threads; ``at_once`` bounds the questions about single completions, and a rate limit halves them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a name
         self,
         endpoint: Endpoint,
         key: Secret,
@@ -79,9 +88,12 @@ class Client:
         account: Account | None = None,
         sleep: Callable[[float], None] = time.sleep,
         guard: Callable[[], AbstractContextManager[None]] = nullcontext,
+        at_once: int = 1,
     ) -> None:
         self.account = account or Account()
         self.tally = Tally()
+        self._throttle = Throttle(at_once)
+        self._lock = threading.Lock()
         self._endpoint = endpoint
         self._key = key
         self._sleep = sleep
@@ -95,10 +107,101 @@ class Client:
 
     def list(self, request: Request) -> Page | Refusal:
         """Ask for one page; retries what may pass, raises ServerError, RefusedError, ConfigError for what does not."""
-        return self._endpoint.policy.call(lambda: self._attempt(request), sleep=self._sleep, retried=self._retried)
+        return self._patiently(lambda: self._attempt(request))
+
+    def retrieve(self, id_: str) -> Row | Refusal:
+        """Ask for one completion; a refusal says that there is none of that id. Raises as ``list``."""
+        return self._patiently(lambda: self._attempt_one(id_))
+
+    def messages(self, id_: str) -> tuple[bytes, ...] | Refusal:
+        """Ask for all input messages of a completion, in their order, each byte for byte as sent. Raises as ``list``.
+
+        A refusal says that there is no completion of that id. Raises IncompleteError where the pages do not get on.
+        """
+        found: list[bytes] = []
+        after, limit = None, MESSAGES
+        while True:
+            page = self._patiently(lambda after=after, limit=limit: self._attempt_messages(id_, after, limit))  # type: ignore[misc]
+            if isinstance(page, Refusal):
+                if page.status == BAD and limit == MESSAGES and not isinstance(self.retrieve(id_), Refusal):
+                    limit = DEFAULT_LIMIT
+                    continue
+                return page
+            new = [body for body in page.bodies if after is None or body not in found]
+            found += new
+            if not page.has_more:
+                return tuple(found)
+            if not new or page.last is None:
+                raise IncompleteError(
+                    f"source {self._endpoint.source}: the pages of input messages of {id_} do not get on",
+                    hint="what was read is kept; run again, and if it stays so, tell whoever runs the server",
+                )
+            after = page.last
+
+    def delete(self, id_: str) -> None:
+        """Delete a completion at the source; one that is not there counts as deleted. Raises as ``list``."""
+        self._patiently(lambda: self._attempt_delete(id_))
+
+    def _patiently(self, attempt: Callable[[], T]) -> T:
+        """Retry what may pass."""
+        return self._endpoint.policy.call(attempt, sleep=self._sleep, retried=self._retried)
 
     def _retried(self) -> None:
-        self.tally.retries += 1
+        with self._lock:
+            self.tally.retries += 1
+
+    def _attempt_one(self, id_: str) -> Row | Refusal:
+        answer = self._ask(lambda: self._transport.get({}, id_))
+        if answer.status != OK:
+            return self._refusal_of_one(answer)
+        try:
+            row = decode_row(answer.body)
+        except BadPageError as error:
+            raise AgainError(self._server_error(str(error), answer)) from error
+        if row.id != id_:
+            raise AgainError(self._server_error("the answer is not the completion that was asked for", answer))
+        return row
+
+    def _attempt_messages(self, id_: str, after: str | None, limit: int) -> Messages | Refusal:
+        query: dict[str, str | int] = {"limit": limit, "order": "asc"}
+        if after is not None:
+            query["after"] = after
+        answer = self._ask(lambda: self._transport.get(query, id_, "messages"))
+        if answer.status != OK:
+            return self._refusal_of_one(answer)
+        try:
+            return decode_messages(answer.body)
+        except BadPageError as error:
+            raise AgainError(self._server_error(str(error), answer)) from error
+
+    def _attempt_delete(self, id_: str) -> None:
+        answer = self._ask(lambda: self._transport.delete(id_))
+        if answer.status != OK:
+            self._refusal_of_one(answer)
+
+    def _ask(self, ask: Callable[[], Answer]) -> Answer:
+        """Make one attempt at a question about one completion, when it is its turn."""
+        with self._throttle.slot() as slot:
+            try:
+                answer = ask()
+            except (BrokenError, TooLargeError) as error:
+                raise AgainError(self._server_error(str(error))) from error
+            except ConfigError as error:
+                raise ConfigError(self._say(error.message), hint=error.hint) from error
+            slot.was_limited = answer.status == RATE_LIMITED
+        with self._lock:
+            if answer.status == OK:
+                self._stay_the_same(answer.headers)
+                self.tally.calls += 1
+                self.tally.bytes += len(answer.body)
+        return answer
+
+    def _refusal_of_one(self, answer: Answer) -> Refusal:
+        """Say that there is no such completion: 404, and 400 on OGX; raises for everything else."""
+        refusal = self._refusal(answer, Request("", 0))
+        if refusal.status not in {NOT_FOUND, BAD}:
+            raise self._unexpected(refusal.status, refusal.message, answer)
+        return refusal
 
     def _attempt(self, request: Request) -> Page | Refusal:
         try:
@@ -111,7 +214,8 @@ class Client:
             raise ConfigError(self._say(error.message), hint=error.hint) from error
         if answer.status != OK:
             return self._refusal(answer, request)
-        self._stay_the_same(answer.headers)
+        with self._lock:
+            self._stay_the_same(answer.headers)
         return self._page(answer)
 
     def _page(self, answer: Answer) -> Page:
@@ -124,8 +228,9 @@ class Client:
                 f"source {self._endpoint.source}: the server ignores the filters (model, metadata) of this source",
                 hint="remove them from the configuration: everything would be exported under this name",
             )
-        self.tally.pages += 1
-        self.tally.bytes += len(answer.body)
+        with self._lock:
+            self.tally.pages += 1
+            self.tally.bytes += len(answer.body)
         return page
 
     def _stay_the_same(self, headers: Mapping[str, str]) -> None:

@@ -16,7 +16,7 @@ from pipeline import jsontext
 from pipeline.handoff import Page, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -72,6 +72,46 @@ def decode(body: bytes, *, server_time: int) -> Page:
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         raw_rows, has_more = _split(body)
     return Page(tuple(map(_row, raw_rows)), has_more, server_time)
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """One page of a completion's input messages."""
+
+    bodies: tuple[bytes, ...]
+    """In the order sent, each byte for byte."""
+    has_more: bool
+    last: str | None
+    """Id of the last one, to go on from."""
+
+
+def decode_messages(body: bytes) -> Messages:
+    """Split a page of messages; raises BadPageError."""
+    try:
+        envelope = _envelope.decode(body)
+        bodies, has_more = [bytes(raw) for raw in envelope.data], envelope.has_more
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        bodies, has_more = _split(body)
+    last = _odd_row(bodies[-1]).id if bodies else None
+    return Messages(tuple(bodies), has_more, None if last is None or last.startswith("no-id:") else last)
+
+
+def decode_row(body: bytes) -> Row:
+    """Read the answer that shows one completion; raises BadPageError for what is no JSON object."""
+    body = body.strip(b" \t\r\n")
+    try:
+        if body.startswith(b"{"):
+            for _ in jsontext.members(body):
+                pass
+            return _row(body)
+    except jsontext.NotJSONError as error:
+        raise BadPageError(f"the body is not JSON: {error}") from error
+    raise BadPageError("the body is JSON but not a completion")
+
+
+def rows_of(bodies: Iterable[bytes]) -> Iterator[Row]:
+    """Make rows of raw completions."""
+    return map(_row, bodies)
 
 
 def _split(body: bytes) -> tuple[list[bytes], bool]:

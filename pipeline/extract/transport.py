@@ -11,6 +11,7 @@ import ssl
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import httpx
 
@@ -35,12 +36,22 @@ class Address:
     """Most bytes of one answer, decompressed."""
     ca_file: str | None = None
     """Certificates to trust instead of the usual ones; there is no setting to trust none."""
+    connections: int = 10
+    """Most connections at a time."""
 
     @property
     def list_url(self) -> httpx.URL:
         """The list route, without the query of ``base_url``."""
         url = httpx.URL(self.base_url)
         return url.copy_with(path=f"{url.path.rstrip('/')}/chat/completions", query=None)
+
+    def url_of(self, *below: str) -> httpx.URL:
+        """Return a route below the list; no id can leave it, whatever it holds."""
+        if not below:
+            return self.list_url
+        parts = [quote(part, safe="").replace(".", "%2E") for part in below]
+        raw_path = b"/".join([self.list_url.raw_path, *(part.encode() for part in parts)])
+        return self.list_url.copy_with(raw_path=raw_path)
 
     @property
     def query(self) -> dict[str, str]:
@@ -80,10 +91,12 @@ class Transport:
         self._address = address
         self._guard = guard
         with _explained(address):
-            self._url, self._fixed = address.list_url, address.query
+            address.url_of()
+            self._fixed = address.query
             self._http = httpx.Client(
                 headers=dict(headers),
                 timeout=httpx.Timeout(address.timeout, connect=address.connect_timeout),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=address.connections),
                 verify=ssl.create_default_context(cafile=address.ca_file) if address.ca_file else True,
             )
 
@@ -91,18 +104,25 @@ class Transport:
         """Let go of the connection."""
         self._http.close()
 
-    def get(self, query: Mapping[str, str | int]) -> Answer:
-        """Ask once; raises BrokenError, TooLargeError."""
+    def get(self, query: Mapping[str, str | int], *below: str) -> Answer:
+        """Ask the list, or a route below it, once; raises BrokenError, TooLargeError."""
+        return self._ask("GET", query, below)
+
+    def delete(self, *below: str) -> Answer:
+        """Delete what a route below the list names; raises as ``get``."""
+        return self._ask("DELETE", {}, below)
+
+    def _ask(self, method: str, query: Mapping[str, str | int], below: tuple[str, ...]) -> Answer:
         try:
             with _explained(self._address), self._guard():
-                return self._read({**self._fixed, **query})
+                return self._read(method, {**self._fixed, **query}, self._address.url_of(*below))
         except httpx.HTTPError as error:
             raise BrokenError(_plain(error)) from error
 
-    def _read(self, query: Mapping[str, str | int]) -> Answer:
+    def _read(self, method: str, query: Mapping[str, str | int], url: httpx.URL) -> Answer:
         deadline = time.monotonic() + self._address.page_time
         body = bytearray()
-        with self._http.stream("GET", self._url, params=query) as answer:
+        with self._http.stream(method, url, params=query) as answer:
             for part in answer.iter_bytes():
                 body += part
                 if len(body) > self._address.page_size:

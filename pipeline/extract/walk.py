@@ -110,16 +110,18 @@ class Walk:
 
     ``anchors`` are held rows, newest first, all older than the position less the overlap. While it runs, ``start``
     and ``completed`` say what has been read: every completion with start < created <= completed; ``doubtful`` lists
-    the seconds in between that could not be shown complete. Raises IncompleteError where it cannot go on, and
+    the seconds in between that could not be shown complete. ``until`` ends it at the first row beyond that second: ids
+    never end a walk. Raises IncompleteError where it cannot go on, and
     ConfigError where the server refuses the list itself.
     """
 
-    def __init__(self, anchors: Sequence[Anchor], *, limit: int) -> None:
+    def __init__(self, anchors: Sequence[Anchor], *, limit: int, until: int | None = None) -> None:
         self.start: int | None = None
         self.completed: int | None = None
         self.doubtful: list[int] = []
         self._trail: list[Anchor | None] = [None, *reversed(anchors)]
         self._limit = limit
+        self._until = until
         self._widest: int | None = None
         self._exact = False
         self._refused: set[str] = set()
@@ -219,6 +221,9 @@ class Walk:
         """Go on from a page that was accepted; None at the end of the list."""
         if shown.is_last:
             self._end(shown)
+            return None
+        if self._until is not None and any(second > self._until for second in shown.seconds):
+            self._complete(self._until, shown)
             return None
         self._insist_on_progress(shown)
         anchor = self._anchor_in(shown)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.load.update import updated
 from pipeline.schema import TABLES, Table
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ class Change:
     """By table: of each completion the latest version only, sorted by created_date and then by ``order``."""
     replaces: Mapping[str, pa.Array]
     """By table: values of its identity column; the source's older rows that have one of them go."""
+    updates: Mapping[str, pa.Table]
+    """By table: ``id``, ``created_date`` and what to set in older rows where the first of these columns is NULL."""
+    segments: pa.Array
+    """The segments loaded: what a killed load left of them goes first."""
     dates: frozenset[dt.date]
     """Every created_date at which rows come or go."""
     left: frozenset[dt.date]
@@ -37,7 +42,8 @@ class Change:
 
 def order(table: Table) -> list[str]:
     """Name the columns that rows of one date are sorted by; NULL comes last."""
-    columns = ("created", table.identity, "choice_index", "index", "path")
+    own = "completion_id" if "completion_id" in table.columns.names else table.identity
+    columns = ("created", own, "choice_index", "part", "index", "path", "valid_from", "segment")
     return [name for name in columns if name in table.columns.names]
 
 
@@ -57,17 +63,23 @@ def work_out(batches: Sequence[Batch], held: int) -> Change | None:
     batches = [batch for batch in batches if batch.bookmark.segment > held]
     if not batches:
         return None
-    latest = _latest(batches)
-    old = [(key, date_of(created)) for batch in batches for key, created in batch.replaced.items()]
-    new = _dates_by_id(latest["completions"], pa.array([key for key, _ in old], pa.string()))
-    dates = {date for rows in latest.values() for date in rows["created_date"].unique().to_pylist()}
+    latest, updates = updated(_latest(batches), batches)
+    old = [(id_, date_of(created)) for batch in batches for id_, created in batch.replaced.items()]
+    new = _dates_by_id(latest["completions"], pa.array([id_ for id_, _ in old], pa.string()))
+    dates = {date for rows in (*latest.values(), *updates.values()) for date in _dates(rows)}
     return Change(
         bookmark=batches[-1].bookmark,
         rows={name: arrange(rows, ["created_date", *order(TABLES[name])]) for name, rows in latest.items()},
         replaces=_replaces(batches),
+        updates=updates,
+        segments=_segments(batches),
         dates=frozenset(dates.union(date for _, date in old)),
-        left=frozenset(date for key, date in old if new.get(key) != date),
+        left=frozenset(date for id_, date in old if new.get(id_) != date),
     )
+
+
+def _dates(rows: pa.Table) -> list[dt.date]:
+    return rows["created_date"].unique().to_pylist()  # type: ignore[no-any-return]
 
 
 def date_of(created: int | None) -> dt.date:
@@ -91,17 +103,22 @@ def _latest(batches: Sequence[Batch]) -> dict[str, pa.Table]:
 def _replaces(batches: Sequence[Batch]) -> dict[str, pa.Array]:
     """Name by table whose older rows the batches replace."""
     ids = [_completions(batch) for batch in batches]
-    completions = pa.concat_arrays([pa.array([], pa.string()), *ids]).unique()
-    segments = pa.array([batch.bookmark.segment for batch in batches], pa.int64())
-    return {name: segments if table.identity == "segment" else completions for name, table in TABLES.items()}
+    none = pa.array([], pa.string())
+    values = {
+        "completion": pa.concat_arrays([none, *ids]).unique(),
+        "messages": pa.array(sorted({id_ for batch in batches for id_ in batch.fetched}), pa.string()),
+        "segment": _segments(batches),
+    }
+    return {name: values[table.replaced_by] for name, table in TABLES.items()}
+
+
+def _segments(batches: Sequence[Batch]) -> pa.Array:
+    return pa.array([batch.bookmark.segment for batch in batches], pa.int64())
 
 
 def _completions(batch: Batch) -> pa.Array:
     """Name every completion of which the batch has a version, even one that left only a reject."""
-    ids = [pa.array(list(batch.replaced), pa.string())]
-    for name, rows in batch.tables.items():
-        if TABLES[name].identity != "segment":
-            ids.append(rows[TABLES[name].identity].unique())
+    ids = [pa.array(list(batch.replaced), pa.string()), batch.tables["completions"]["id"].combine_chunks()]
     return pa.concat_arrays(ids).unique()
 
 

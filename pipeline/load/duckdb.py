@@ -19,7 +19,8 @@ from pipeline.files import FILE_MODE, make_folder
 from pipeline.load.change import work_out
 from pipeline.load.meanings import DamagedError, meaning
 from pipeline.load.tables import layout_comment, quoted, table_statements, view_statements
-from pipeline.schema import TABLES
+from pipeline.load.update import KEYS
+from pipeline.schema import TABLES, digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -59,9 +60,9 @@ class DuckDBDestination:
 
     name = "duckdb"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, logprobs: bool = False) -> None:
         self._path = path
-        self._connection = _open(path)
+        self._connection = _open(path, digest(logprobs=logprobs))
 
     def bookmarks(self) -> Mapping[str, int]:
         """Return the last segment held by source."""
@@ -152,20 +153,20 @@ _BOOKMARKS = "(SELECT list((source, segment) ORDER BY source) FROM bookmarks)"
 _VIEWS = "(SELECT list(sql ORDER BY sql) FROM duckdb_views() WHERE database_name = current_database() AND NOT internal)"
 
 
-def _open(path: Path) -> DuckDBPyConnection:
+def _open(path: Path, layout: str) -> DuckDBPyConnection:
     """Open the writer's file with today's views; make it anew where it is missing, damaged or of another layout."""
     make_folder(path.parent)
     with contextlib.suppress(DamagedError), explained(path):
-        if path.exists() and _is_of_todays_layout(path):
+        if path.exists() and _is_of_layout(path, layout):
             return _prepared(path, view_statements())
     _discard(path)
     with explained(path):
-        return _prepared(path, chain(table_statements(), view_statements()))
+        return _prepared(path, chain(table_statements(layout), view_statements()))
 
 
-def _is_of_todays_layout(path: Path) -> bool:
+def _is_of_layout(path: Path, layout: str) -> bool:
     with contextlib.closing(duckdb.connect(path, config=_WRITER)) as connection:
-        return connection.execute(f"SELECT {_LAYOUT}").fetchall() == [(layout_comment(),)]
+        return connection.execute(f"SELECT {_LAYOUT}").fetchall() == [(layout_comment(layout),)]
 
 
 def _prepared(path: Path, statements: Iterable[str]) -> DuckDBPyConnection:
@@ -205,6 +206,8 @@ def _store(connection: DuckDBPyConnection, change: Change) -> None:
     source, segment = change.bookmark.source, change.bookmark.segment
     for name, values in change.replaces.items():
         _delete(connection, TABLES[name], source, change.dates, pa.table({"value": values}))
+    for name, updates in change.updates.items():
+        _update(connection, TABLES[name], source, updates)
     reach("duckdb.deleted")
     for name, rows in change.rows.items():
         _execute(connection, f"INSERT INTO {name} BY NAME SELECT * FROM incoming", [], rows)
@@ -221,6 +224,19 @@ def _delete(
         where = f"source = ? AND created_date BETWEEN DATE '{first}' AND DATE '{last}'"
         sql = f"DELETE FROM {table.name} WHERE {where} AND {table.identity} IN (SELECT value FROM incoming)"
         _execute(connection, sql, [source], values)
+
+
+def _update(connection: DuckDBPyConnection, table: Table, source: str, updates: pa.Table) -> None:
+    """Close older rows where they are still open."""
+    key, (_, _, first, *others) = KEYS[table.name], updates.column_names
+    values = ", ".join(f"{name} = incoming.{name}" for name in (first, *others))
+    for start, end in _spans(updates["created_date"].unique().to_pylist()):
+        where = f"{table.name}.source = ? AND {table.name}.created_date BETWEEN DATE '{start}' AND DATE '{end}'"
+        same = f"{table.name}.{key} = incoming.id AND {table.name}.created_date = incoming.created_date"
+        sql = (
+            f"UPDATE {table.name} SET {values} FROM incoming WHERE {where} AND {same} AND {table.name}.{first} IS NULL"
+        )
+        _execute(connection, sql, [source], updates)
 
 
 def _spans(dates: Iterable[dt.date]) -> Iterator[tuple[dt.date, dt.date]]:

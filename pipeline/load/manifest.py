@@ -43,14 +43,25 @@ class Manifest(msgspec.Struct, frozen=True):
     """By path relative to the root."""
 
 
-def read(root: Path) -> Manifest:
-    """Return the manifest if the dataset is as it says, else one that holds nothing."""
+def read(root: Path, layout: str | None = None) -> Manifest:
+    """Return the manifest if the dataset is as it says, and of this layout, else one that holds nothing."""
+    manifest = told(root)
+    current = manifest and (manifest.format, manifest.schema) == (FORMAT, layout or schema.digest())
+    return manifest if manifest and current and _describes(manifest, root) else Manifest()
+
+
+def told(root: Path) -> Manifest | None:
+    """Return what the manifest says, true or not; None where there is none that can be read."""
     try:
-        manifest = msgspec.json.decode((root / NAME).read_bytes(), type=Manifest)
+        return msgspec.json.decode((root / NAME).read_bytes(), type=Manifest)
     except (FileNotFoundError, msgspec.DecodeError):
-        return Manifest()
-    current = (manifest.format, manifest.schema) == (FORMAT, schema.digest())
-    return manifest if current and _describes(manifest, root) else Manifest()
+        return None
+
+
+def is_of_another_layout(root: Path, layout: str) -> bool:
+    """Tell whether a dataset lies there that another version, or another setting, has made."""
+    manifest = told(root)
+    return manifest is not None and (manifest.format, manifest.schema) != (FORMAT, layout)
 
 
 def write(manifest: Manifest, root: Path, *, scratch: Path, mode: int) -> None:

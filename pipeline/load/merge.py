@@ -6,6 +6,7 @@ Nothing here holds more than one row group of the old file, whatever its size.
 from __future__ import annotations
 
 import bisect
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.load.change import arrange, order, without
+from pipeline.load.update import close_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,20 +35,40 @@ def pieces(path: Path) -> Iterator[pa.Table]:
             yield file.read_row_group(group)
 
 
-def holds(path: Path, column: str, values: pa.Array) -> bool:
-    """Say whether a row of the file has one of ``values``."""
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """What a load does to the rows that one file holds."""
+
+    table: Table
+    replaces: pa.Array
+    """Rows whose identity is one of these go."""
+    segments: pa.Array
+    """Rows of these segments go: a killed load left them."""
+    updates: pa.Table | None
+    """What closes rows that stay."""
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Return what stays of rows; the very same table where nothing changes."""
+        kept = without(without(rows, self.table.identity, self.replaces), "segment", self.segments)
+        return kept if self.updates is None else close_held(kept, self.table.name, self.updates)
+
+
+def changes(path: Path, touch: Touch) -> bool:
+    """Say whether a row of the file goes or is closed."""
     if not path.exists():
         return False
+    if touch.updates is not None:
+        return True
     with pq.ParquetFile(path) as file:
-        rows = file.read(columns=[column])
-    return bool(without(rows, column, values).num_rows < rows.num_rows)
+        rows = file.read(columns=sorted({touch.table.identity, "segment"}))
+    return bool(touch(rows).num_rows < rows.num_rows)
 
 
-def merge(old: Iterable[pa.Table], new: pa.Table, table: Table, replaces: pa.Array) -> Iterator[pa.Table]:
-    """Merge sorted pieces with sorted new rows, leaving out old rows whose identity is in ``replaces``."""
-    columns = order(table)
+def merge(old: Iterable[pa.Table], new: pa.Table, touch: Touch) -> Iterator[pa.Table]:
+    """Merge sorted pieces with sorted new rows; ``touch`` says what stays of the old ones."""
+    columns = order(touch.table)
     for piece in old:
-        kept = without(piece, table.identity, replaces)
+        kept = touch(piece)
         if not kept.num_rows:
             continue
         before = _rows_before(new, kept.slice(kept.num_rows - 1), columns)

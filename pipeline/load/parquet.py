@@ -7,28 +7,27 @@ bookmark of before, and is loaded again onto files that hold some of it already.
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline import files
 from pipeline.failpoints import reach
 from pipeline.load import manifest
 from pipeline.load.change import work_out
-from pipeline.load.merge import holds, merge, pieces, row_groups, write
-from pipeline.schema import TABLES
+from pipeline.load.merge import Touch, changes, merge, pieces, row_groups, write
+from pipeline.schema import TABLES, digest
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import pyarrow as pa
-
     from pipeline.handoff import Batch
     from pipeline.load.change import Change
-    from pipeline.schema import Table
 
 
 class ParquetDestination:
@@ -37,13 +36,25 @@ class ParquetDestination:
     name = "parquet"
 
     def __init__(
-        self, root: Path, scratch: Path, *, folder_mode: int = files.FOLDER_MODE, file_mode: int = files.FILE_MODE
+        self,
+        root: Path,
+        scratch: Path,
+        *,
+        folder_mode: int = files.FOLDER_MODE,
+        file_mode: int = files.FILE_MODE,
+        logprobs: bool = False,
     ) -> None:
+        self._layout = digest(logprobs=logprobs)
         self._root = root
         self._scratch = scratch
         self._folder_mode = folder_mode
         self._file_mode = file_mode
-        self._manifest = manifest.read(root)
+        self._manifest = manifest.read(root, self._layout)
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether what lies there has another layout: it must be made anew beside, for readers still see it."""
+        return manifest.is_of_another_layout(self._root, self._layout)
 
     def bookmarks(self) -> Mapping[str, int]:
         """Return the last segment held by source."""
@@ -71,7 +82,7 @@ class ParquetDestination:
         for name, folder, new in _steps(change, left, touched):
             path = f"{name}/{folder}/{manifest.DATA}"
             told.pop(path, None)
-            if self._rewrite(self._root / path, TABLES[name], new, change.replaces[name]):
+            if self._rewrite(self._root / path, new, _touch(change, name, folder)):
                 told[path] = manifest.describe(self._root / path)
             reach("parquet.merged")
         reach("parquet.manifest")
@@ -81,11 +92,11 @@ class ParquetDestination:
             files=told,
         )
 
-    def _rewrite(self, path: Path, table: Table, new: pa.Table, replaces: pa.Array) -> bool:
+    def _rewrite(self, path: Path, new: pa.Table, touch: Touch) -> bool:
         """Make one file right; say whether it still is there."""
-        if not new.num_rows and not holds(path, table.identity, replaces):
+        if not new.num_rows and not changes(path, touch):
             return path.exists()
-        groups = row_groups(merge(pieces(path), new, table, replaces))
+        groups = row_groups(merge(pieces(path), new, touch))
         if (first := next(groups, None)) is None:
             path.unlink()
             files.sync_folder(path.parent)
@@ -97,7 +108,7 @@ class ParquetDestination:
 
     def _tell(self, **changed: object) -> None:
         """Replace the manifest; what is remembered of it is what was written."""
-        told = msgspec.structs.replace(self._manifest, **changed)
+        told = msgspec.structs.replace(self._manifest, **{"schema": self._layout, **changed})
         manifest.write(told, self._root, scratch=self._scratch, mode=self._file_mode)
         self._manifest = told
 
@@ -131,6 +142,20 @@ def _steps(change: Change, left: set[str], touched: set[str]) -> Iterator[tuple[
         nothing = rows.slice(0, 0).drop_columns(["source", "created_date"])
         yield from ((name, folder, nothing) for folder in sorted(left))
         yield from ((name, folder, coming.get(folder, nothing)) for folder in sorted(touched))
+
+
+def _touch(change: Change, name: str, folder: str) -> Touch:
+    """Say what a load does to the older rows of one file."""
+    updates = change.updates.get(name)
+    if updates is not None:
+        date = dt.date.fromisoformat(folder.rpartition("=")[2])
+        updates = updates.filter(pc.equal(updates["created_date"], pa.scalar(date, pa.date32())))
+    return Touch(
+        TABLES[name],
+        change.replaces[name],
+        change.segments,
+        updates if updates is not None and updates.num_rows else None,
+    )
 
 
 def _by_folder(rows: pa.Table, source: str) -> Iterator[tuple[str, pa.Table]]:

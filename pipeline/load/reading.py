@@ -47,3 +47,23 @@ def query(snapshot: Path, sql: str) -> Iterator[Answer]:
             raise UsageError("there is nothing to answer in this SQL", hint="write a SELECT")
         columns = tuple(column[0] for column in connection.description)
         yield Answer(columns, chain.from_iterable(iter(lambda: connection.fetchmany(_ROWS), [])))
+
+
+@contextlib.contextmanager
+def json_column(file: Path, table: str, column: str | None) -> Iterator[Iterator[bytes]]:
+    """Read a text column of a table, row by row, read-only; UsageError says which tables and columns there are."""
+    with contextlib.closing(read_only(file)) as connection, told_to_the_user():
+        known = "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = current_database()"
+        texts = connection.execute(f"{known} AND data_type IN ('VARCHAR', 'JSON', 'BLOB')").fetchall()
+        columns = [name for owner, name in texts if owner == table]
+        wanted = [column] if column else columns
+        if len(wanted) != 1 or wanted[0] not in columns:
+            there = ", ".join(f"{owner}.{name}" for owner, name in texts) or "none"
+            raise UsageError(f"{file}: which column of {table} holds the JSON?", hint=f"columns of text: {there}")
+        connection.execute(f"SELECT {_quoted(wanted[0])} FROM {_quoted(table)}")
+        rows = chain.from_iterable(iter(lambda: connection.fetchmany(_ROWS), []))
+        yield (text.encode() if isinstance(text, str) else text or b"" for (text,) in rows)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

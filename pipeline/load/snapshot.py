@@ -34,13 +34,15 @@ class PublishResult:
     """Where a log now lies that somebody's writing left beside the snapshot."""
 
 
-def publish(writer: Path, snapshot: Path, *, scratch: Path, mode: int = 0o440) -> PublishResult:
-    """Replace the snapshot by the writer's file, which nobody may have open, if it shows anything else."""
-    DuckDBDestination(writer).close()  # Takes in the log that a killed run left, and leaves none.
+def publish(  # noqa: PLR0913 - each has a name
+    writer: Path, snapshot: Path, *, scratch: Path, mode: int = 0o440, logprobs: bool = False, anew: bool = False
+) -> PublishResult:
+    """Replace the snapshot by the writer's file, which nobody may have open, if it shows anything else, or ``anew``."""
+    DuckDBDestination(writer, logprobs=logprobs).close()  # Takes in the log that a killed run left, and leaves none.
     if _log(writer).exists():
         raise TryAgainError(f"{_log(writer)} did not go away", hint="run again")
     reach("snapshot.checkpointed")
-    if (new := shown(writer)) is not None and new == shown(snapshot):
+    if not anew and (new := shown(writer)) is not None and new == shown(snapshot):
         return PublishResult(published=False)
     with explained(snapshot), replacing(snapshot, scratch=scratch, mode=mode) as temp:
         _copy(writer, temp)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipeline.load.views import VIEWS
-from pipeline.schema import INTEGER, MAP, NUMBER, TABLES, TEXT, TIMESTAMP, describe, digest
+from pipeline.schema import INTEGER, MAP, NUMBER, TABLES, TEXT, TIMESTAMP, describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ KINDS = {
 }
 
 
-def table_statements() -> Iterator[str]:
+def table_statements(layout: str) -> Iterator[str]:
     """Make every table; without a primary key, whose index each night would rewrite."""
     for table in TABLES.values():
         yield f"CREATE TABLE {table.name} ({', '.join(_column(field) for field in table.columns)})"
@@ -33,7 +33,7 @@ def table_statements() -> Iterator[str]:
         for field in table.columns:
             yield f'COMMENT ON COLUMN {table.name}."{field.name}" IS {quoted(describe(field))}'
     yield "CREATE TABLE bookmarks (source VARCHAR NOT NULL, segment BIGINT NOT NULL)"
-    yield f"COMMENT ON TABLE bookmarks IS {quoted(layout_comment())}"
+    yield f"COMMENT ON TABLE bookmarks IS {quoted(layout_comment(layout))}"
 
 
 def view_statements() -> Iterator[str]:
@@ -43,9 +43,9 @@ def view_statements() -> Iterator[str]:
         yield f"COMMENT ON VIEW {name} IS {quoted(description)}"
 
 
-def layout_comment() -> str:
+def layout_comment(layout: str) -> str:
     """Say in the file itself of which layout its tables are: one of another layout is made anew."""
-    return f"The last archive segment held, by source. Layout {digest()}."
+    return f"The last archive segment held, by source. Layout {layout}."
 
 
 def quoted(text: str) -> str:

@@ -25,9 +25,36 @@ VIEWS: dict[str, tuple[str, str]] = {
     "freshness": (
         "One row per source: up to when everything is here, and what the latest run says about it.",
         """
-        SELECT source, data_through, complete, why_not, started_at, ended_at, run_id
+        SELECT source, data_through, complete, why_not, started_at, ended_at, run_id, oldest_listed, horizon,
+            is_horizon_known, safety, lost_from, lost_to, messages_waiting, missed, swept_through
         FROM runs
         QUALIFY row_number() OVER (PARTITION BY source ORDER BY segment DESC, ended_at DESC) = 1
+        """,
+    ),
+    "conversations": (
+        "One row per turn of a completion: the input messages, then the answers, in their order.",
+        """
+        SELECT source, completion_id, created, created_date, "index" AS position, 'input' AS direction,
+            NULL::BIGINT AS choice_index, role, content, content_parts, tool_calls
+        FROM messages
+        UNION ALL
+        SELECT choices.source, choices.completion_id, choices.created, choices.created_date,
+            coalesce(inputs.turns, 0) + row_number() OVER (
+                PARTITION BY choices.source, choices.completion_id ORDER BY choices."index"
+            ) - 1 AS position,
+            'answer' AS direction, choices."index" AS choice_index, choices.role, choices.content,
+            NULL AS content_parts, calls.tool_calls
+        FROM choices
+        LEFT JOIN (
+            SELECT source, completion_id, count(*) AS turns FROM messages GROUP BY source, completion_id
+        ) AS inputs USING (source, completion_id)
+        LEFT JOIN (
+            SELECT source, completion_id, choice_index, to_json(list({
+                'id': id, 'type': type, 'name': name, 'arguments': arguments, 'input': input
+            } ORDER BY "index"))::VARCHAR AS tool_calls
+            FROM tool_calls GROUP BY source, completion_id, choice_index
+        ) AS calls ON calls.source = choices.source AND calls.completion_id = choices.completion_id
+            AND calls.choice_index = choices."index"
         """,
     ),
 }

@@ -4,37 +4,49 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.handoff import Batch, Bookmark
-from pipeline.transform import logs, tables, versions
+from pipeline.transform import history, logprobs, logs, messages, tables, versions
+from pipeline.transform.history import Gone
+from pipeline.transform.tables import Parents
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from pipeline.handoff import Segment
 
 
-def flatten(segment: Segment) -> Batch:
+def flatten(segment: Segment, *, tokens: bool = False) -> Batch:
     """Flatten a segment; a row that cannot be flattened is in ``rejects`` and stops no other.
 
     The segment's own columns decide on id and created, not the bodies. Rows of unknown kinds are passed over.
+    ``tokens`` fills the table of log probabilities.
     """
     received = _of(segment, "completion")
-    read = versions.read(versions.latest(received))
-    parents = tables.Parents.of(segment, read)
+    every = versions.read(received)
+    read, gone = every.latest(), Gone.of(_of(segment, "gone"))
+    parents = Parents.of(segment, read)
+    turns = messages.fetched(segment, _of(segment, "messages"))
+    inline = messages.inline(parents, read)
     return Batch(
         bookmark=Bookmark(segment.source, segment.number),
         tables={
-            "completions": tables.completions(parents, read),
+            "completions": tables.completions(parents, read, gone, segment.origin),
             "choices": tables.choices(parents, read),
             "tool_calls": tables.tool_calls(parents, read),
-            "rejects": tables.rejects(parents, read),
+            "messages": pa.concat_tables([messages.rows(turns), messages.rows(inline)]),
+            "logprobs": logprobs.rows(parents, read, is_asked=tokens),
+            "metadata_history": history.rows(Parents.of(segment, every), every, gone),
+            "rejects": pa.concat_tables(
+                [tables.rejects(parents, read.rejects), tables.rejects(turns.parents, turns.rejects)]
+            ),
             "runs": logs.runs(segment, _of(segment, "run")),
             "coverage": logs.coverage(segment, _of(segment, "coverage")),
         },
         replaced=versions.replaced(received),
-        rejected=len(read.rejects),
+        fetched=frozenset(turns.parents.id.to_pylist()).union(inline.parents.id.to_pylist()),
+        updates=history.updates(received, gone),
+        rejected=len(read.rejects) + len(turns.rejects),
     )
 
 

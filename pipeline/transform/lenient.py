@@ -19,7 +19,7 @@ from msgspec import inspect
 
 from pipeline import jsontext
 from pipeline.transform.readable import unreadable
-from pipeline.transform.shapes import Completion, Shape
+from pipeline.transform.shapes import Completion, InputMessage, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +85,16 @@ def read(body: bytes) -> Reading:
     rejects: list[Reject] = []
     completion = _part(Completion, body.strip(b" \t\n\r"), "$", rejects)
     return Reading(completion, [Reject(path.removeprefix("$."), reason) for path, reason in rejects])
+
+
+def read_messages(body: bytes) -> tuple[list[InputMessage], list[Reject]]:
+    """Read what can be read of a JSON array of input messages."""
+    rejects: list[Reject] = []
+    try:
+        items = _elements(body)
+    except jsontext.NotJSONError as error:
+        return [], [Reject("messages", str(error))]
+    return [_part(InputMessage, item, f"messages[{place}]", rejects) for place, item in enumerate(items)], rejects
 
 
 def _part(shape: type[msgspec.Struct], raw: bytes, path: str, rejects: list[Reject]) -> Any:

@@ -21,7 +21,7 @@ _RUN_KEYS = [name for name in schema.RUNS.columns.names if name not in _DERIVED]
 def runs(segment: Segment, rows: pa.Table) -> pa.Table:
     """Make one row per run; ``findings`` is an array in the archive and its text in the table."""
     bodies = _bodies(rows)
-    columns = {name: [body[name] for body in bodies] for name in _RUN_KEYS}
+    columns = {name: [body.get(name) for body in bodies] for name in _RUN_KEYS}
     started = pa.array(columns["started_at"], schema.TIMESTAMP)
     findings = [msgspec.json.encode(value) for value in columns["findings"]]
     where = origin(segment.source, segment.number, len(rows))
@@ -41,6 +41,7 @@ def coverage(segment: Segment, rows: pa.Table) -> pa.Table:
             "asked_at": asked,
             "created_date": dates(asked),
             "possibly_incomplete": [body["possibly_incomplete"] for body in bodies],
+            "sweep": [sweep["number"] if (sweep := body.get("sweep")) else None for body in bodies],
         },
     )
 

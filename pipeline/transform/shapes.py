@@ -109,6 +109,39 @@ class Choice(Shape):
     content_filter_results: msgspec.Raw = ABSENT
 
 
+class InputMessage(Shape):
+    """One message of the request, from the messages route or from ``input_messages``."""
+
+    id: str | None = None
+    role: str | None = None
+    content: msgspec.Raw = ABSENT
+    """Text, or an array of parts."""
+    name: str | None = None
+    content_parts: msgspec.Raw = ABSENT
+    tool_calls: msgspec.Raw = ABSENT
+    tool_call_id: str | None = None
+    refusal: msgspec.Raw = ABSENT
+    audio: msgspec.Raw = ABSENT
+    function_call: msgspec.Raw = ABSENT
+    annotations: msgspec.Raw = ABSENT
+
+
+class Token(Shape):
+    """``choices[].logprobs.content[]``."""
+
+    token: str | None = None
+    logprob: float | None = None
+    bytes: msgspec.Raw = ABSENT
+    top_logprobs: msgspec.Raw = ABSENT
+
+
+class Logprobs(Shape):
+    """``choices[].logprobs``; its shape is only looked into where the table is asked for."""
+
+    content: list[Token] | None = None
+    refusal: list[Token] | None = None
+
+
 class Completion(Shape, kw_only=True):
     """A stored chat completion."""
 
@@ -132,3 +165,4 @@ class Completion(Shape, kw_only=True):
     choices: list[Choice]
     response_format: msgspec.Raw = ABSENT
     moderation: msgspec.Raw = ABSENT
+    input_messages: list[InputMessage] | None = None

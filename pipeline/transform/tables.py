@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipeline.transform.columns import dates, extra, fields, table, texts
+from pipeline.transform.columns import dates, extra, fields, table, texts, timestamps
 from pipeline.transform.shapes import CompletionDetails, Custom, Function, PromptDetails, Usage
 
 if TYPE_CHECKING:
     from pipeline.handoff import Segment
+    from pipeline.transform.history import Gone
+    from pipeline.transform.lenient import Reject
     from pipeline.transform.shapes import Choice, Shape, ToolCall
     from pipeline.transform.versions import Versions
 
@@ -36,6 +38,18 @@ class Parents:
         ids = versions.received["id"].combine_chunks()
         return cls(segment.source, segment.number, ids, versions.created, dates(versions.created))
 
+    @classmethod
+    def of_rows(cls, segment: Segment, received: pa.Table) -> Parents:
+        """Take them from rows of a segment, in their order."""
+        created = timestamps(received["created"].combine_chunks())
+        return cls(segment.source, segment.number, received["id"].combine_chunks(), created, dates(created))
+
+    def at(self, rows: list[int]) -> Parents:
+        """Keep those at ``rows``."""
+        places = pa.array(rows, pa.int64())
+        parts = (self.id.take(places), self.created.take(places), self.created_date.take(places))
+        return Parents(self.source, self.segment, *parts)
+
     def own(self) -> dict[str, pa.Array]:
         """Return the columns for the completions themselves."""
         return {
@@ -45,14 +59,14 @@ class Parents:
             **origin(self.source, self.segment, len(self.id)),
         }
 
-    def children(self, rows: list[int]) -> dict[str, pa.Array]:
-        """Return the columns for rows that belong to the completions at ``rows``."""
-        places = pa.array(rows, pa.int64())
+    def children(self, rows: list[int] | None) -> dict[str, pa.Array]:
+        """Return the columns for rows that belong to the completions at ``rows``; None is one row for each."""
+        own = self if rows is None else self.at(rows)
         return {
-            "completion_id": self.id.take(places),
-            "created": self.created.take(places),
-            "created_date": self.created_date.take(places),
-            **origin(self.source, self.segment, len(rows)),
+            "completion_id": own.id,
+            "created": own.created,
+            "created_date": own.created_date,
+            **origin(self.source, self.segment, len(own.id)),
         }
 
 
@@ -61,7 +75,7 @@ def origin(source: str, segment: int, rows: int) -> dict[str, pa.Array]:
     return {"source": pa.repeat(source, rows), "segment": pa.repeat(pa.scalar(segment, pa.int64()), rows)}
 
 
-def completions(parents: Parents, versions: Versions) -> pa.Table:
+def completions(parents: Parents, versions: Versions, gone: Gone, origin_: str) -> pa.Table:
     """Make one row per version."""
     received, shapes = versions.received, versions.completions
     return table(
@@ -77,6 +91,8 @@ def completions(parents: Parents, versions: Versions) -> pa.Table:
             "first_seen": received["first_seen"].combine_chunks(),
             "fetched_at": received["fetched_at"].combine_chunks(),
             "content_hash": [digest.hex() for digest in received["content_hash"].to_pylist()],
+            "origin": pa.repeat(origin_, len(received)),
+            **(gone.columns(parents.id.to_pylist()) if gone.ids else {}),
         },
     )
 
@@ -117,7 +133,7 @@ def choices(parents: Parents, versions: Versions) -> pa.Table:
 def tool_calls(parents: Parents, versions: Versions) -> pa.Table:
     """Make one row per tool call."""
     found = [
-        (row, _index(choice, place), number, call)
+        (row, index_of(choice, place), number, call)
         for row, shape in enumerate(versions.completions)
         for place, choice in enumerate(shape.choices)
         for number, call in enumerate(choice.message.tool_calls or ())
@@ -136,7 +152,8 @@ def tool_calls(parents: Parents, versions: Versions) -> pa.Table:
     )
 
 
-def _index(choice: Choice, place: int) -> int:
+def index_of(choice: Choice, place: int) -> int:
+    """Return the index of a choice; its position where it has none."""
     return place if choice.index is None else choice.index
 
 
@@ -151,9 +168,9 @@ def _called(calls: list[ToolCall]) -> dict[str, list[Any]]:
     }
 
 
-def rejects(parents: Parents, versions: Versions) -> pa.Table:
-    """Make one row per value that fits nowhere."""
-    found = [(row, *reject) for row, unfit in sorted(versions.rejects.items()) for reject in unfit]
+def rejects(parents: Parents, unfit: dict[int, list[Reject]]) -> pa.Table:
+    """Make one row per value that fits nowhere; ``unfit`` is by row."""
+    found = [(row, *reject) for row, ones in sorted(unfit.items()) for reject in ones]
     return table(
         "rejects",
         {

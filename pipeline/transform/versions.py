@@ -26,11 +26,16 @@ class Versions:
     rejects: dict[int, list[Reject]]
     """By row; a row without any is absent."""
 
-
-def latest(received: pa.Table) -> pa.Table:
-    """Keep the last row of each id."""
-    last = {id_: row for row, id_ in enumerate(received["id"].to_pylist())}
-    return received if len(last) == len(received) else received.take(pa.array(sorted(last.values())))
+    def latest(self) -> Versions:
+        """Keep the last version of each id."""
+        last = {id_: row for row, id_ in enumerate(self.received["id"].to_pylist())}
+        if len(last) == len(self.received):
+            return self
+        rows = sorted(last.values())
+        places = pa.array(rows, pa.int64())
+        rejects = {place: self.rejects[row] for place, row in enumerate(rows) if row in self.rejects}
+        kept = [self.completions[row] for row in rows]
+        return Versions(self.received.take(places), self.created.take(places), kept, rejects)
 
 
 def replaced(received: pa.Table) -> dict[str, int | None]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pipeline.archive.blobs import Blobs
 from pipeline.archive.intake import Intake
 from pipeline.archive.segments import Archive, Reading
 from pipeline.handoff import Account, Page, Row
@@ -22,6 +23,17 @@ BIG = 2**30
 def archive_in(folder: Path) -> Archive:
     """Open the archive of the source ``prod`` as it lies there."""
     return Archive(folder / "archive", "prod", scratch=folder / "scratch")
+
+
+def blobs_of(archive: Archive) -> Blobs:
+    """Open the blobs beside an archive."""
+    folder = archive.path(1).parent.parent.parent
+    return Blobs(folder / "blobs", folder / "scratch")
+
+
+def intake_of(archive: Archive, position: int | None = None, **options: Any) -> Intake:
+    """Begin to keep what one run receives."""
+    return Intake(archive, position, **{"segment_size": BIG, "blobs": blobs_of(archive)} | options)
 
 
 def row(id_: str, created: int | None = NOW, **fields: object) -> Row:
@@ -49,7 +61,7 @@ def receive(intake: Intake, *rows: Row) -> frozenset[str]:
 
 def keep(archive: Archive, *rows: Row, position: int | None = None) -> Counts:
     """Take one page and write it as a segment."""
-    intake = Intake(archive, position, segment_size=BIG)
+    intake = intake_of(archive, position)
     receive(intake, *rows)
     intake.cut(reading())
     return intake.counts

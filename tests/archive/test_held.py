@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.archive.held import Held
-from pipeline.archive.intake import Intake
 from pipeline.archive.segments import Archive
 
-from .made import BIG, NOW, archive_in, keep, reading, receive, row
+from .made import BIG, NOW, archive_in, intake_of, keep, reading, receive, row
 
 
 def hash_of(one):
@@ -117,7 +116,7 @@ def test_what_is_not_written_yet_survives_the_window(tmp_path):
 def test_a_walk_that_goes_back_finds_what_it_has_just_taken(tmp_path):
     """New versions are known on every later page of the walk, forwards and backwards."""
     archive = long_archive(tmp_path, segments=4)
-    intake = Intake(archive, None, segment_size=BIG)
+    intake = intake_of(archive)
     receive(intake, row("r100", 100, edited=True), row("new", 100))
     receive(intake, row("r180", 180))
     assert receive(intake, row("r100", 100, edited=True), row("new", 100)) == {"r100", "new"}
@@ -130,7 +129,7 @@ def test_every_state_is_the_latest_whatever_the_window(tmp_path_factory, nights,
     archive = Archive(tmp_path_factory.mktemp("held"), "prod", scratch=tmp_path_factory.mktemp("scratch"))
     latest = {}
     for night in nights:
-        intake = Intake(archive, None, segment_size=BIG)
+        intake = intake_of(archive)
         rows = sorted(
             (row(f"r{second}", second, version=version) for second, version in night), key=lambda r: r.created
         )

@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import failpoints
-from pipeline.archive.intake import Intake
 from pipeline.archive.segments import Archive
 from pipeline.failpoints import FailpointError
 from pipeline.handoff import Row, Span
 
-from .made import BIG, NOW, archive_in, bodies, keep, reading, receive, row
+from .made import BIG, NOW, archive_in, bodies, intake_of, keep, reading, receive, row
 
 
 def counted(intake):
@@ -23,7 +22,7 @@ def counted(intake):
 
 def received(archive, *bodies_):
     """Take each body as a page of its own, as one run, of one completion."""
-    intake = Intake(archive, None, segment_size=BIG)
+    intake = intake_of(archive)
     for body in bodies_:
         receive(intake, Row("a", NOW, body))
     intake.cut(reading())
@@ -34,7 +33,7 @@ def test_new_changed_and_skipped_are_told_apart(tmp_path):
     """A row not held is new, one held otherwise is changed, one held alike is skipped and not written again."""
     archive = archive_in(tmp_path)
     keep(archive, row("same", text="x"), row("other", text="x"))
-    intake = Intake(archive, None, segment_size=BIG)
+    intake = intake_of(archive)
     assert receive(intake, row("same", text="x"), row("other", text="y"), row("new")) == {"same", "other"}
     intake.cut(reading())
     assert counted(intake) == (1, 1, 1)
@@ -96,7 +95,7 @@ def test_versions_tell_what_they_replace(tmp_path):
     moments = iter(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(10))
     archive = archive_in(tmp_path)
     for fields in ({"version": 1}, {"version": 2}):
-        intake = Intake(archive, None, segment_size=BIG, now=lambda: next(moments))
+        intake = intake_of(archive, now=lambda: next(moments))
         receive(intake, row("a", NOW, **fields))
         intake.cut(reading())
     first, second = (archive.columns(number).to_pylist()[0] for number in (1, 2))
@@ -126,7 +125,7 @@ def test_a_row_the_walk_repeats_is_counted_once(tmp_path):
     """Pages overlap by design; neither new nor skipped rows count twice for it, nor rows met by reading back."""
     archive = archive_in(tmp_path)
     keep(archive, *(row(f"r{second}", second) for second in range(10)))
-    intake = Intake(archive, None, segment_size=BIG)
+    intake = intake_of(archive)
     for first in (0, 3, 6, 3, 6):
         receive(
             intake,
@@ -139,7 +138,7 @@ def test_a_row_the_walk_repeats_is_counted_once(tmp_path):
 def test_a_segment_is_full_by_the_bytes_of_its_bodies(tmp_path):
     """Only what is kept counts; after a cut the next segment begins empty."""
     archive = archive_in(tmp_path)
-    intake = Intake(archive, None, segment_size=100)
+    intake = intake_of(archive, segment_size=100)
     small = Row("a", NOW, b"x" * 60)
     receive(intake, small)
     receive(intake, small)
@@ -153,7 +152,7 @@ def test_a_segment_is_full_by_the_bytes_of_its_bodies(tmp_path):
 def test_versions_of_one_run_may_lie_in_several_segments(tmp_path):
     """After a cut a row is compared with what was just written."""
     archive = archive_in(tmp_path)
-    intake = Intake(archive, None, segment_size=1)
+    intake = intake_of(archive, segment_size=1)
     for body in (b'{"m":1}', b'{"m":2}', b'{ "m":2}', b'{"m":1}'):
         receive(intake, Row("a", NOW, body))
         intake.cut(reading())
@@ -164,7 +163,7 @@ def test_versions_of_one_run_may_lie_in_several_segments(tmp_path):
 def test_a_cut_that_could_not_be_written_may_be_tried_again(tmp_path):
     """The rows stay, and the notes of the attempt that failed do not."""
     archive = archive_in(tmp_path)
-    intake = Intake(archive, None, segment_size=BIG)
+    intake = intake_of(archive)
     receive(intake, row("a"))
     with failpoints.armed("files.synced=raise"), pytest.raises(FailpointError):
         intake.cut(reading(Span(None, 5, 9)))
@@ -182,7 +181,7 @@ def test_every_version_shown_is_kept_once_and_counted(tmp_path_factory, nights, 
     shown = {}
     for night in nights:
         archive = archive_in(folder)
-        intake = Intake(archive, None, segment_size=segment_size)
+        intake = intake_of(archive, segment_size=segment_size)
         new = changed = 0
         for shown_page in night:
             rows = sorted(

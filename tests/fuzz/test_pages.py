@@ -10,12 +10,11 @@ import pyarrow as pa
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.archive.intake import Intake
 from pipeline.extract.page import BadPageError, decode
 from pipeline.load.duckdb import DuckDBDestination
 from pipeline.load.parquet import ParquetDestination
 from pipeline.transform import flatten
-from tests.archive.made import BIG, archive_in, reading
+from tests.archive.made import BIG, archive_in, intake_of, reading
 
 from .hostile import HOSTILE, MOVED
 from .pages import pages
@@ -63,7 +62,7 @@ def decoded(body):
 def fill(folder, received, size):
     """Keep pages as a run does, in segments of a size."""
     archive = archive_in(folder)
-    intake = Intake(archive, None, segment_size=size)
+    intake = intake_of(archive, segment_size=size)
     for page in received:
         intake.known(page)
         intake.take(page)

@@ -105,13 +105,57 @@ class Conformance:
         versions = [example(created=TENTH + n * DAY, choices=3 - n) for n in range(3)]
         self.both(tmp_path, [source.batch(versions[0])], [source.batch(versions[1]), source.batch(versions[2])])
 
-    @pytest.mark.parametrize("rejects", [0, 1])
-    def test_no_row_or_only_a_reject_is_left(self, tmp_path, rejects):
-        """A new version that has no row, or none but a reject, still takes the older one's rows away."""
+    def test_no_row_is_left(self, tmp_path):
+        """A new version that has no row still takes the older one's rows away."""
         source = Source()
-        first, second = source.batch(example()), source.batch(example(choices=0, calls=0, rejects=rejects))
+        first, second = source.batch(example()), source.batch(example(choices=0, calls=0, rejects=0))
         second.tables["completions"] = second.tables["completions"].slice(0, 0)
         self.both(tmp_path, [first], [second])
+
+    @pytest.mark.parametrize("together", [True, False])
+    def test_messages_are_replaced_by_messages_only(self, tmp_path, together):
+        """A new version leaves the input messages of a completion; messages fetched again replace them all."""
+        source = Source()
+        batches = [
+            source.batch(example()),
+            source.batch(fetched={"chatcmpl-1": 3}),
+            source.batch(example(text="edited", created=TENTH)),
+            source.batch(Version("b"), fetched={"chatcmpl-1": 2}),
+        ]
+        self.both(tmp_path, *([batches] if together else [[batch] for batch in batches]))
+
+    @pytest.mark.parametrize("together", [True, False])
+    def test_inline_messages_go_with_their_completion(self, tmp_path, together):
+        """Messages that come with a completion are replaced with it, also where it moves to another date."""
+        source = Source()
+        batches = [source.batch(example(messages=3)), source.batch(example(messages=1, created=TENTH + DAY))]
+        self.both(tmp_path, *([batches] if together else [[batch] for batch in batches]))
+
+    @pytest.mark.parametrize("together", [True, False])
+    def test_gone_and_listed_again(self, tmp_path, together):
+        """A completion that went says so until a newer version comes; the history of its metadata closes and goes on."""
+        source = Source()
+        batches = [
+            source.batch(example(), Version("b", TENTH + DAY), Version("c")),
+            source.batch(gone=["chatcmpl-1", "b"]),
+            source.batch(example(text="again")),
+            source.batch(gone=["c"]),
+            source.batch(gone=["chatcmpl-1"]),
+        ]
+        self.both(tmp_path, *([batches] if together else [[batch] for batch in batches]))
+
+    def test_some_gone_at_a_time(self, tmp_path):
+        """Groups of segments end where they like: what went is closed once, wherever its version is held."""
+        source = Source()
+        batches = [
+            source.batch(example(), Version("b")),
+            source.batch(example(text="edited")),
+            source.batch(gone=["chatcmpl-1"]),
+            source.batch(example(text="again"), gone=["b"]),
+            source.batch(example(text="once more")),
+        ]
+        for cut in range(1, len(batches)):
+            self.both(tmp_path / str(cut), batches[:cut], batches[cut:])
 
     def test_replaced_is_not_needed_within_a_date(self, tmp_path):
         """Rows are replaced by identity even if nobody said that an older version is held."""

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pipeline.handoff import Batch, Bookmark
 from pipeline.schema import TABLES
+from pipeline.transform import history as history_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +32,8 @@ class Version:
     choices: int = 1
     calls: int = 0
     rejects: int = 0
+    messages: int = 0
+    """Input messages that come with it, inline."""
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -42,18 +45,38 @@ class Source:
         self.segment = 0
         self._held: dict[str, int | None] = {}
 
-    def batch(self, *versions: Version) -> Batch:
-        """Make the next segment's batch."""
+    def batch(
+        self, *versions: Version, fetched: Mapping[str, int] | None = None, gone: Sequence[str] = ()
+    ) -> Batch:
+        """Make the next segment's batch; ``fetched`` says of how many messages, ``gone`` what went."""
         self.segment += 1
+        held = dict(self._held)
         replaced = {version.id: self._held[version.id] for version in versions if version.id in self._held}
         self._held |= {version.id: version.created for version in versions}
         rows = _rows(self.name, self.segment, versions)
+        for id_, count in (fetched or {}).items():
+            child = _child(self.name, self.segment, id_, self._held[id_])
+            rows["messages"] += [child | {"index": n, "role": "user", "content": str(count)} for n in range(count)]
+        inline = {version.id for version in versions if version.messages}
         return Batch(
             Bookmark(self.name, self.segment),
             {name: pa.Table.from_pylist(rows[name], schema=table.columns) for name, table in TABLES.items()},
             replaced,
+            frozenset({*(fetched or {}), *inline}),
+            self._updates({id_: held[id_] for id_ in (*replaced, *gone)}, gone),
             sum(version.rejects > 0 for version in versions),
         )
+
+    def _updates(self, closed: Mapping[str, int | None], gone: Sequence[str]) -> dict[str, pa.Table]:
+        """Say what the segment closes of rows held before."""
+        now = FETCHED + dt.timedelta(hours=self.segment)
+        where = {id_: {"id": id_, "created_date": _day(created)} for id_, created in closed.items()}
+        history = [row | {"valid_to": now} for row in where.values()]
+        told = {"gone_at": now, "gone_reason": "deleted", "gone_last_seen": None, "gone_first_missed": now}
+        went = [where[id_] | told for id_ in gone]
+        schemas = {"completions": history_of._GONE, "metadata_history": history_of._CLOSED}
+        rows = {"completions": went, "metadata_history": history}
+        return {name: pa.Table.from_pylist(rows[name], schema=schemas[name]) for name in rows if rows[name]}
 
 
 class Memory:
@@ -72,16 +95,25 @@ class Memory:
         for batch in batches:
             source, segment = batch.bookmark.source, batch.bookmark.segment
             if segment > self._bookmarks.get(source, 0):
+                self._close(source, batch)
                 self._take(source, batch)
                 self._bookmarks[source] = segment
 
+    def _close(self, source: str, batch: Batch) -> None:
+        for name, updates in batch.updates.items():
+            key, first = ("id", "gone_at") if name == "completions" else ("completion_id", "valid_to")
+            for update in updates.to_pylist():
+                values = {column: value for column, value in update.items() if column not in {"id", "created_date"}}
+                for row in self._rows[name]:
+                    if row["source"] == source and row[key] == update["id"] and row[first] is None:
+                        row.update(values)
+
     def _take(self, source: str, batch: Batch) -> None:
         rows = {name: table.to_pylist(maps_as_pydicts="strict") for name, table in batch.tables.items()}
-        gone = set(batch.replaced) | {row["id"] for row in rows["completions"]}
-        gone |= {row["completion_id"] for name in ("choices", "tool_calls", "rejects") for row in rows[name]}
+        versions = set(batch.replaced) | {row["id"] for row in rows["completions"]}
+        gone = {"completion": versions, "messages": set(batch.fetched), "segment": {batch.bookmark.segment}}
         for name, held in self._rows.items():
-            identity = TABLES[name].identity
-            values = {batch.bookmark.segment} if identity == "segment" else gone
+            identity, values = TABLES[name].identity, gone[TABLES[name].replaced_by]
             held[:] = [row for row in held if row["source"] != source or row[identity] not in values] + rows[name]
 
     def contents(self) -> dict[str, list[dict[str, Any]]]:
@@ -104,9 +136,11 @@ def example(**changes: Any) -> Version:
 def _rows(source: str, segment: int, versions: Iterable[Version]) -> dict[str, list[dict[str, Any]]]:
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     for version in versions:
-        when = None if version.created is None else EPOCH + dt.timedelta(seconds=version.created)
-        shared = {"source": source, "segment": segment, "created": when, "created_date": (when or EPOCH).date()}
-        child = shared | {"completion_id": version.id}
+        child = _child(source, segment, version.id, version.created)
+        shared = {name: value for name, value in child.items() if name != "completion_id"}
+        rows["messages"] += [child | {"index": n, "role": "user"} for n in range(version.messages)]
+        since = FETCHED + dt.timedelta(hours=segment)
+        rows["metadata_history"].append(child | {"valid_from": since, "content_hash": version.text or ""})
         rows["completions"].append(shared | _completion(version))
         rows["choices"] += [child | {"index": n, "content": version.text} for n in range(version.choices)]
         rows["tool_calls"] += [child | {"choice_index": 0, "index": n, "id": "call"} for n in range(version.calls)]
@@ -117,9 +151,19 @@ def _rows(source: str, segment: int, versions: Iterable[Version]) -> dict[str, l
     return rows
 
 
+def _child(source: str, segment: int, id_: str, created: int | None) -> dict[str, Any]:
+    when = None if created is None else EPOCH + dt.timedelta(seconds=created)
+    shared = {"source": source, "segment": segment, "created": when, "created_date": (when or EPOCH).date()}
+    return shared | {"completion_id": id_}
+
+
+def _day(created: int | None) -> dt.date:
+    return (EPOCH + dt.timedelta(seconds=created or 0)).date()
+
+
 def _completion(version: Version) -> dict[str, Any]:
     told = {"id": version.id, "created_unix": version.created, "model": "gpt-4o", "total_tokens": 3}
-    seen = {"first_seen": FETCHED, "fetched_at": FETCHED, "content_hash": "00"}
+    seen = {"first_seen": FETCHED, "fetched_at": FETCHED, "content_hash": "00", "origin": "api"}
     return {**told, **seen, **version.more}
 
 

@@ -21,7 +21,7 @@ from pipeline import failpoints
 from pipeline.failpoints import FailpointError
 from pipeline.load import merge
 from pipeline.load.parquet import ParquetDestination
-from pipeline.schema import CHOICES, TABLES, describe
+from pipeline.schema import CHOICES, LOGPROBS, TABLES, describe
 
 from .conformance import Conformance
 from .made import DAY, TENTH, Memory, Source, Version, example, in_order
@@ -77,10 +77,18 @@ def test_duckdb_reads_it(tmp_path):
     ]
 
 
+def one_row_of(table):
+    """Make a row with what a table requires, and nothing else."""
+    values = {"source": "prod", "completion_id": "chatcmpl-1", "created_date": dt.date(2026, 1, 10), "part": "content"}
+    return pa.Table.from_pylist([{"choice_index": 0, "index": 0, "segment": 1} | values], schema=table.columns)
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_files_are_as_declared(tmp_path, name):
     """A file has the declared columns but those of the partition, with their sentences, in zstd and with statistics."""
-    open_in(tmp_path).load([Source().batch(example())])
+    batch = Source().batch(example(messages=1))
+    batch.tables["logprobs"] = one_row_of(LOGPROBS)
+    open_in(tmp_path).load([batch])
     (path,) = (tmp_path / "parquet" / name).rglob("*.parquet")
     declared = [field for field in TABLES[name].columns if field.name not in {"source", "created_date"}]
     with pq.ParquetFile(path) as file:
@@ -119,7 +127,8 @@ def test_old_rows_are_read_a_row_group_at_a_time(tmp_path):
     with pq.ParquetFile(path) as file:
         sizes = [file.metadata.row_group(n).total_byte_size for n in range(file.num_row_groups)]
     before = pa.total_allocated_bytes()
-    merged = merge.merge(merge.pieces(path), nothing, CHOICES, nothing["completion_id"])
+    touch = merge.Touch(CHOICES, nothing["completion_id"], nothing["segment"], None)
+    merged = merge.merge(merge.pieces(path), nothing, touch)
     held = [pa.total_allocated_bytes() - before for _ in merged]
     assert sum(sizes) > 5 * merge.ROW_GROUP_BYTES
     assert max(held) < 3 * merge.ROW_GROUP_BYTES
@@ -132,7 +141,7 @@ def test_untouched_files_stay(tmp_path):
     before = {path: path.stat().st_ino for path in files_of(tmp_path)}
     destination.load([source.batch(Version("c", TENTH + DAY))])
     rewritten = {path.parts[-4] for path in before if before[path] != path.stat().st_ino}
-    assert rewritten == {"completions", "choices", "runs", "coverage"}
+    assert rewritten == {"completions", "choices", "metadata_history", "runs", "coverage"}
     assert completions_of(tmp_path).stat().st_ino == before[completions_of(tmp_path)]
 
 

@@ -12,18 +12,20 @@ FETCHED = datetime(2025, 3, 1, 2, 0, tzinfo=UTC)
 SOURCE = "prod"
 
 
-def row(body, *, kind="completion", id_=None, created=None, replaces=None):
+def row(body, *, kind="completion", id_=None, created=None, replaces=None, fetched=FETCHED):
     """Make one row of a segment; ``replaces`` is a 1-tuple of the earlier version's created."""
     digest = hashlib.sha256(body).digest()
     return {
         "kind": kind,
         "id": id_ if id_ is not None else f"no-id:{digest.hex()}",
         "created": created,
-        "fetched_at": FETCHED,
+        "fetched_at": fetched,
         "first_seen": FETCHED,
         "is_version": replaces is not None,
         "previous_created": replaces[0] if replaces else None,
         "content_hash": digest,
+        "has_messages": b'"input_messages"' in body,
+        "blobs": [],
         "body": body,
     }
 

@@ -71,8 +71,8 @@ def test_both_ways_of_reading_agree(body):
     assert slow.tables["completions"]["extra"].to_pylist() == ['{"odd":null}']
     assert fast.rejected == slow.rejected == 0
     for name in fast.tables:
-        differing = [column for column in ("extra", "content_hash") if name == "completions"]
-        assert fast.tables[name].drop_columns(differing).equals(slow.tables[name].drop_columns(differing)), name
+        differing = {"extra", "content_hash"} & {*schema.TABLES[name].columns.names}
+        assert fast.tables[name].drop_columns([*differing]).equals(slow.tables[name].drop_columns([*differing])), name
 
 
 @THOROUGH

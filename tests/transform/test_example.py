@@ -56,6 +56,7 @@ def test_the_apis_own_example_arrives_whole():
         "first_seen": FETCHED,
         "fetched_at": FETCHED,
         "content_hash": hashlib.sha256(received[0]["body"]).hexdigest(),
+        "origin": "api",
     }
     assert rows(batch, "completions") == [{**dict.fromkeys(schema.COMPLETIONS.columns.names), **expected}]
     choice = {

@@ -125,7 +125,7 @@ def test_runs_and_coverage_come_from_the_archive():
             row(json.dumps(run).encode(), kind="run", id_="r"),
             row(json.dumps(span).encode(), kind="coverage", id_=""),
             row(json.dumps({**span, "start": 9, "possibly_incomplete": []}).encode(), kind="coverage", id_=""),
-            row(b"\x00", kind="messages", id_="c"),
+            row(b"\x00", kind="unheard-of", id_="c"),
         )
     )
     check(batch)

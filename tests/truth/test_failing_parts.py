@@ -9,13 +9,12 @@ from contextlib import contextmanager
 import pytest
 
 from pipeline import failpoints
-from pipeline.archive.intake import Intake
 from pipeline.archive.segments import Archive
 from pipeline.errors import FolderError
 from pipeline.failpoints import FailpointError
 from pipeline.nightly import export
 from pipeline.stopping import Stop
-from tests.archive.made import reading, receive, row
+from tests.archive.made import intake_of, reading, receive, row
 
 from .world import NOW, World, prove, versions
 
@@ -34,7 +33,7 @@ def world(tmp_path):
 def former_source(world, damage):
     """Leave a segment of a source that is no longer configured, damaged at some bytes."""
     archive = Archive(world.folder.archive, "former", scratch=world.folder.scratch)
-    intake = Intake(archive, None, segment_size=1)
+    intake = intake_of(archive, segment_size=1)
     receive(intake, *(row(f"f{second}", second, text="x" * second) for second in range(200)))
     intake.cut(reading())
     path = world.folder.archive / "former" / "00000001.parquet"

@@ -1,0 +1,78 @@
+"""What sweeps have marked: which completions are missed and not yet asked for, and how many are held and listed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pipeline.archive.segments import Archive
+
+_MARKS = pa.array(["missed", "found", "gone"])
+
+
+class Missed(msgspec.Struct, frozen=True):
+    """The body of a mark: a sweep did not see a completion that is held."""
+
+    first_missed: int
+    """Microseconds since 1970, by the server's clock."""
+    last_seen: int | None
+    """When the source last listed it, as far as the coverage tells."""
+
+
+class Gone(msgspec.Struct, frozen=True):
+    """The body of a mark: the completion's own GET said not found."""
+
+    gone_at: int
+    reason: str
+    """``deleted`` or ``expired``."""
+    last_seen: int | None
+    first_missed: int
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """A completion that was missed and not yet asked for."""
+
+    id: str
+    created: int | None
+    first_seen: datetime
+    mark: Missed
+
+
+def pending(archive: Archive) -> dict[str, Pending]:
+    """Return what was missed and has since been neither found nor gone, oldest mark first."""
+    waiting: dict[str, Pending] = {}
+    for footer in archive.footers:
+        if not (footer.missed or footer.gone or footer.found):
+            continue
+        notes = archive.notes(footer.number)
+        for row in notes.filter(pc.is_in(notes["kind"], value_set=_MARKS)).to_pylist():
+            before = waiting.pop(row["id"], None)
+            if row["kind"] == "missed":
+                mark = before.mark if before else msgspec.json.decode(row["body"], type=Missed)
+                waiting[row["id"]] = Pending(row["id"], row["created"], row["first_seen"], mark)
+    return waiting
+
+
+def live(archive: Archive) -> int:
+    """Count the completions held that the source is not known to have lost."""
+    return sum(footer.new - footer.gone for footer in archive.footers if footer.is_of_the_api)
+
+
+def boundaries(archive: Archive, every: int) -> list[int]:
+    """Return the seconds that cut what is held into parts of about ``every`` completions, oldest first."""
+    columns = (
+        archive.columns(footer.number, ["kind", "created"])
+        for footer in archive.footers
+        if footer.completions and footer.is_of_the_api
+    )
+    cuts: list[int] = []
+    for table in columns:
+        seconds = table.filter(pc.equal(table["kind"], "completion"))["created"].drop_null()
+        cuts.extend(seconds.take(pc.sort_indices(seconds))[every - 1 :: every].to_pylist())
+    return sorted(set(cuts))

@@ -1,0 +1,108 @@
+"""Which input messages are still to be fetched, derived from the archive: what was fetched is never fetched again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pipeline.archive.segments import Archive
+
+_COLUMNS = ["kind", "id", "created", "is_version", "has_messages"]
+
+
+class Due(NamedTuple):
+    """A completion whose input messages are to be fetched."""
+
+    id: str
+    created: int | None
+
+
+class Plan:
+    """Yields what is due, oldest segment first, and knows up to which segment nothing is due any more."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._from = archive.settled
+        self._to = archive.last
+        self._segments: dict[str, int] = {}
+        self._open: dict[int, int] = {}
+        self._passed = self._from
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no segment has come since all was asked for."""
+        return all(not footer.completions for footer in self._archive.footers if footer.number > self._from)
+
+    @property
+    def settled(self) -> int:
+        """The last segment up to which everything that was due is done."""
+        return next((number - 1 for number in sorted(self._open) if number <= self._passed), self._passed)
+
+    @property
+    def waiting(self) -> int:
+        """How many were handed out and are not done."""
+        return len(self._segments)
+
+    def due(self) -> Iterator[Due]:
+        """Yield each completion of which no messages are held; each is due until it is told ``done``."""
+        fetched, gone = self._known()
+        for number in range(self._from + 1, self._to + 1):
+            for id_, created in self._of(number, fetched, gone):
+                self._segments[id_] = number
+                self._open[number] = self._open.get(number, 0) + 1
+                yield Due(id_, created)
+            self._passed = number
+
+    def done(self, id_: str) -> None:
+        """Take note that the messages of a completion are kept, or that there are none."""
+        number = self._segments.pop(id_)
+        self._open[number] -= 1
+        if not self._open[number]:
+            del self._open[number]
+
+    def _of(self, number: int, fetched: set[str], gone: Mapping[str, int]) -> Iterator[tuple[str, int | None]]:
+        footer = self._archive.footer(number)
+        if not footer.completions or not footer.is_of_the_api:
+            return
+        table = self._archive.columns(number, _COLUMNS)
+        is_due = pc.and_(pc.equal(table["kind"], "completion"), pc.invert(table["has_messages"]))
+        table = table.filter(is_due)
+        wanted = dict(zip(table["id"].to_pylist(), table["created"].to_pylist(), strict=True))
+        versions = set(table.filter(table["is_version"])["id"].to_pylist())
+        before = self._fetched_before(versions - fetched, footer.first, footer.last) if versions else set()
+        for id_, created in wanted.items():
+            is_gone = gone.get(id_, 0) >= number
+            if id_ not in fetched and id_ not in before and id_ not in self._segments and not is_gone:
+                yield id_, created
+
+    def _known(self) -> tuple[set[str], dict[str, int]]:
+        """Return whose messages were fetched, and which completions went, in the segments to be looked at."""
+        fetched: set[str] = set()
+        gone: dict[str, int] = {}
+        for footer in self._archive.footers:
+            if footer.number <= self._from or not (footer.messages or footer.gone):
+                continue
+            table = self._archive.columns(footer.number, ["kind", "id"])
+            fetched.update(table.filter(pc.equal(table["kind"], "messages"))["id"].to_pylist())
+            went = table.filter(pc.equal(table["kind"], "gone"))["id"].to_pylist()
+            gone |= dict.fromkeys(went, footer.number)
+        return fetched, gone
+
+    def _fetched_before(self, ids: set[str], first: int | None, last: int | None) -> set[str]:
+        """Return which of these completions had their messages fetched long ago, with an older version."""
+        found: set[str] = set()
+        wanted = pa.array(sorted(ids), pa.string())
+        for footer in self._archive.footers:
+            if footer.number > self._from or not footer.messages or not ids:
+                continue
+            if (footer.last or 0) < (first or 0) or (footer.first or 0) > (last or 0):
+                continue
+            table = self._archive.columns(footer.number, ["kind", "id"])
+            is_ours = pc.and_(pc.equal(table["kind"], "messages"), pc.is_in(table["id"], value_set=wanted))
+            found.update(table.filter(is_ours)["id"].to_pylist())
+        return found

@@ -1,0 +1,72 @@
+"""Which completions were forgotten: of each only the hash of its id stays, so that it is never taken in again.
+
+A tombstone is ``pending`` until no segment holds the id any more; until then each reader of the archive passes it over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pipeline import files
+from pipeline.errors import FolderError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import pyarrow as pa
+
+NAME = "forgotten.json"
+
+
+class Tombstones(msgspec.Struct, frozen=True):
+    """What was forgotten of one source, by the SHA-256 of ids, in hex."""
+
+    pending: frozenset[str] = frozenset()
+    """Segments may still hold them: an interrupted forgetting is finished by the next run."""
+    done: frozenset[str] = frozenset()
+
+    def cover(self, id_: str) -> bool:
+        """Tell whether a completion was forgotten."""
+        return bool(self.pending or self.done) and (digest(id_) in self.pending or digest(id_) in self.done)
+
+    def adding(self, ids: Iterable[str]) -> Tombstones:
+        """Return these and tombstones for ``ids``, pending."""
+        return Tombstones(self.pending | {digest(id_) for id_ in ids}, self.done)
+
+    def settled(self) -> Tombstones:
+        """Return these with nothing pending."""
+        return Tombstones(frozenset(), self.done | self.pending)
+
+    def indices_kept(self, ids: pa.ChunkedArray) -> list[int]:
+        """Return the places of ids that no pending tombstone covers."""
+        return [place for place, id_ in enumerate(ids.to_pylist()) if digest(id_) not in self.pending]
+
+
+def digest(id_: str) -> str:
+    """Hash an id; ids are random, so the hash tells nobody who does not know the id already."""
+    return hashlib.sha256(id_.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def read(folder: Path) -> Tombstones:
+    """Return what was forgotten; nothing where there is no file. Raises FolderError for one that is damaged."""
+    path = folder / NAME
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Tombstones)
+    except FileNotFoundError:
+        return Tombstones()
+    except msgspec.MsgspecError as error:
+        raise FolderError(
+            f"{path} is damaged: {error}",
+            hint="restore it from a backup: without it, what was forgotten would be taken in again",
+        ) from error
+
+
+def write(folder: Path, tombstones: Tombstones, *, scratch: Path) -> None:
+    """Replace the tombstones; durable when this returns."""
+    path = files.make_folder(folder) / NAME
+    with files.explained(path):
+        files.write_whole(path, msgspec.json.encode(tombstones, order="sorted"), scratch=scratch)

@@ -1,0 +1,58 @@
+"""``pipeline forget``: completions that must go, everywhere, for good."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.options import load_config, settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command()
+@settings
+@click.option("--id", "ids", multiple=True, metavar="ID", help="A completion; may be given several times.")
+@click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="All with these metadata in any version.")
+@click.option("--upstream", is_flag=True, help="Delete them at the source too.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def forget(  # noqa: PLR0913, PLR0917 - one parameter per option
+    config_file: Path | None,
+    data: Path | None,
+    ids: tuple[str, ...],
+    metadata: tuple[str, ...],
+    upstream: bool,
+    yes: bool,
+) -> int:
+    """Forget completions everywhere in the data folder, and never take them in again.
+
+    Archive, blobs, Parquet, DuckDB and the snapshot are rewritten without them; of each only the hash of its id stays.
+    Interrupted, it is finished by the next run. What is out of reach (copies, backups, open notebooks) is named.
+
+    \b
+    pipeline forget --data FOLDER --id chatcmpl-123
+    pipeline forget --metadata user=42 --upstream
+    """
+    from pipeline import console  # noqa: PLC0415 - --help stays light
+    from pipeline.errors import UsageError  # noqa: PLC0415
+    from pipeline.forget import forget as forget_all  # noqa: PLC0415
+
+    pairs = [pair.partition("=") for pair in metadata]
+    if not (ids or pairs) or not all(key and is_pair for key, is_pair, _ in pairs):
+        raise UsageError("say which completions to forget", hint="--id ID, or --metadata KEY=VALUE")
+
+    def confirm(count: int) -> bool:
+        where = " and delete them at the source" if upstream else ""
+        return yes or click.confirm(f"Forget {count:,} completions{where}? This cannot be undone", err=True)
+
+    done = forget_all(
+        load_config(config_file, data),
+        ids=ids,
+        metadata={key: value for key, _, value in pairs},
+        upstream=upstream,
+        confirm=confirm,
+    )
+    console.say(console.forgotten(done))
+    return 0

@@ -1,0 +1,167 @@
+"""What a destination holds against what it should: counts, ids and contents, table by table, in flat memory.
+
+Rows are compared by a hash over all columns, summed by source and date; only where the sums differ are rows named.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pipeline.load import manifest
+from pipeline.load.duckdb import explained, read_only
+from pipeline.load.tables import quoted
+from pipeline.schema import TABLES, digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from duckdb import DuckDBPyConnection
+
+    from pipeline.schema import Table
+
+#: Rows and groups that are named; all are counted.
+_NAMED = 3
+_GROUPS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that a destination holds otherwise than it should."""
+
+    where: str
+    """A file, or a table with source and date."""
+    message: str
+
+
+def tables_of_duckdb() -> dict[str, str]:
+    """Return by table what to compare: the tables of an attached DuckDB file, ``actual``."""
+    return {name: f"actual.main.{name}" for name in TABLES}
+
+
+def tables_of_parquet(root: Path) -> dict[str, str]:
+    """Return by table what to compare: the files of the dataset; a table without any is empty."""
+    types = "hive_types = {'source': VARCHAR, 'created_date': DATE}"
+    found = {}
+    for name in TABLES:
+        pattern = f"{name}/source=*/created_date=*/{manifest.DATA}"
+        files = quoted(str(root / pattern))
+        there = f"read_parquet({files}, hive_partitioning = true, {types})"
+        found[name] = there if next(root.glob(pattern), None) else f"(FROM {name} LIMIT 0)"
+    return found
+
+
+def bookmarks_of_parquet(root: Path) -> Mapping[str, int]:
+    """Return the last segment by source that the manifest claims; nothing where it cannot be read."""
+    try:
+        return msgspec.json.decode((root / manifest.NAME).read_bytes(), type=manifest.Manifest).bookmarks
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return {}
+
+
+def bookmarks_of_duckdb(file: Path) -> Mapping[str, int]:
+    """Return the last segment by source that a DuckDB file claims; raises PipelineError where it cannot be read."""
+    with contextlib.closing(read_only(file)) as connection, explained(file):
+        return dict(connection.execute("SELECT source, segment FROM bookmarks").fetchall())
+
+
+def counts(expected: Path) -> dict[str, tuple[int, int, int]]:
+    """Return by source how many completions, versions and gone completions the expected tables hold."""
+    sql = """
+        SELECT source, count(*), (SELECT count(*) FROM metadata_history AS history WHERE history.source = one.source),
+            count(gone_at)
+        FROM completions AS one GROUP BY source
+    """
+    with contextlib.closing(read_only(expected)) as connection, explained(expected):
+        return {source: (held, versions, gone) for source, held, versions, gone in connection.execute(sql).fetchall()}
+
+
+def compare_files(root: Path, *, logprobs: bool = False) -> Iterator[Difference]:
+    """Compare the files of the Parquet dataset with its manifest: names, sizes, hashes, and nothing besides."""
+    try:
+        told = msgspec.json.decode((root / manifest.NAME).read_bytes(), type=manifest.Manifest)
+    except FileNotFoundError:
+        yield Difference(str(root / manifest.NAME), "is not there")
+        return
+    except msgspec.MsgspecError as error:
+        yield Difference(str(root / manifest.NAME), f"cannot be read: {error}")
+        return
+    if told.schema != digest(logprobs=logprobs):
+        yield Difference(str(root / manifest.NAME), "was written with another layout")
+    there = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} - {manifest.NAME}
+    for path in sorted(there | told.files.keys()):
+        if path not in there:
+            yield Difference(str(root / path), "is not there")
+        elif path not in told.files:
+            yield Difference(str(root / path), "is not one of the dataset's files")
+        elif _sha256_of(root / path) != told.files[path].sha256:
+            yield Difference(str(root / path), "is not what was written: its SHA-256 differs")
+
+
+def compare_rows(expected: Path, actual: Mapping[str, str], file: Path, *, scratch: Path) -> Iterator[Difference]:
+    """Compare every table with the expected one; raises PipelineError where ``file`` cannot be read."""
+    with contextlib.closing(read_only(expected)) as connection, explained(file):
+        connection.execute("SET memory_limit = '512MB'")
+        connection.execute(f"SET temp_directory = {quoted(str(scratch))}")
+        if any(relation.startswith("actual.") for relation in actual.values()):
+            connection.execute(f"ATTACH {quoted(str(file))} AS actual (READ_ONLY)")
+        for name, relation in actual.items():
+            yield from _compare_table(connection, TABLES[name], relation)
+
+
+def _compare_table(connection: DuckDBPyConnection, table: Table, relation: str) -> Iterator[Difference]:
+    columns = ", ".join(f'"{name}"' for name in table.columns.names)
+    groups = f"""
+        SELECT source, created_date FROM ({_sums(columns, table.name)}) AS expected
+        FULL JOIN ({_sums(columns, relation)}) AS found USING (source, created_date)
+        WHERE (expected.rows, expected.total) IS DISTINCT FROM (found.rows, found.total)
+        ORDER BY ALL
+    """
+    differing = connection.execute(groups).fetchall()
+    for source, date in differing[:_GROUPS]:
+        yield _named(connection, table, relation, columns, source, date)
+    if len(differing) > _GROUPS:
+        yield Difference(table.name, f"{len(differing) - _GROUPS} more dates differ")
+
+
+def _sums(columns: str, relation: str) -> str:
+    return f"""
+        SELECT source, created_date, count(*) AS rows, sum(hash({columns})::HUGEINT) AS total
+        FROM {relation} GROUP BY source, created_date
+    """
+
+
+def _named(  # noqa: PLR0913, PLR0917 - what one query is made of
+    connection: DuckDBPyConnection, table: Table, relation: str, columns: str, source: str, date: object
+) -> Difference:
+    """Name the first rows that are missing, extra or changed in one group."""
+    where = "WHERE source = $source AND created_date = $date"
+    rows = f'SELECT "{table.identity}" AS name, hash({columns}) AS content FROM'
+    both = {"expected": f"{rows} {table.name} {where}", "found": f"{rows} {relation} {where}"}
+    names = {}
+    for side, other in (("expected", "found"), ("found", "expected")):
+        sql = f"SELECT name FROM ({both[side]} EXCEPT ALL {both[other]}) ORDER BY name"
+        names[side] = [str(name) for (name,) in connection.execute(sql, {"source": source, "date": date}).fetchall()]
+    missing, extra = names["expected"], names["found"]
+    changed = sorted({*missing} & {*extra})
+    told = [
+        ("changed", changed),
+        ("missing", [name for name in missing if name not in changed]),
+        ("extra", [name for name in extra if name not in changed]),
+    ]
+    says = "; ".join(f"{len(ids)} {what}: {_few(ids)}" for what, ids in told if ids)
+    return Difference(f"{table.name}, {source}, {date}", f"{table.identity} {says}")
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")
