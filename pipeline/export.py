@@ -116,7 +116,8 @@ class Export:
         if not self._has_answered:
             return self._result(why)
         why = why or self._ended_by(self._follow)
-        return self._result(why or self._ended_by(lambda: self._cut(why, is_end=True)))
+        unwritten = self._ended_by(lambda: self._cut(why, is_end=True))
+        return self._result(why or unwritten)
 
     @staticmethod
     def _ended_by(work: Callable[[], None]) -> Exception | None:

@@ -59,8 +59,13 @@ GOOD = {
     "connect_timeout": ("5s",),
     "retry_attempts": (1, 100),
     "retry_time": ("5m",),
-    "messages": (False,),
-    "content": ("full",),
+    "messages": (False, True),
+    "messages_at_once": (1, 16, 256),
+    "content": ("full", "none"),
+    "metadata_keys": ([], ["team", "app"]),
+    "sweep_every": ("7d", "12h"),
+    "sweep_requests": (1, 2000),
+    "sweep_walks": (1, 16),
     "page_time": ("2m",),
     "page_size": ("128MB",),
     "ca_file": ("/etc/ssl/ours.pem",),
@@ -87,8 +92,13 @@ BAD = {
     "connect_timeout": ([],),
     "retry_attempts": (0, 101, "8"),
     "retry_time": ("5 minutes",),
-    "messages": (True, 0, "no"),
-    "content": ("none", "all", 5),
+    "messages": (0, 1, "no"),
+    "messages_at_once": (0, True, "16", 257),
+    "content": ("all", "NONE", 5),
+    "metadata_keys": ("team", [1], {"team": "a"}),
+    "sweep_every": ("weekly", -1),
+    "sweep_requests": (0, "many"),
+    "sweep_walks": (0, 1000),
     "page_time": ("slow",),
     "page_size": ("0MB", 5),
     "ca_file": ("", True),
@@ -135,6 +145,12 @@ def test_every_problem_is_told_at_once(tmp_path):
         "sources.Prod must be named with a-z, 0-9, - and _, beginning with a letter",
         "sources.x must be a table, [sources.x]",
     ]
+
+
+def test_messages_cannot_be_fetched_where_content_is_withheld(tmp_path):
+    """Both settings together contradict each other, and the message says which."""
+    (told,) = problems(tmp_path, '[sources.prod]\nmessages = true\ncontent = "none"')
+    assert told == 'sources.prod.messages cannot be true where content = "none" withholds them'
 
 
 def test_a_file_without_a_source(tmp_path):

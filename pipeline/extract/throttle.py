@@ -49,7 +49,7 @@ class Throttle:
                 self._allowed = max(1, self._allowed // 2)
                 self._successes = 0
             return
-        self._successes += 1
+        self._successes += slot.round == self._round
         if self._successes >= self._allowed:
             self._successes = 0
             self._allowed = min(self._most, self._allowed + 1)

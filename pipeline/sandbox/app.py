@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -49,15 +50,24 @@ class Received:
 
     number: int
     """Position among all requests, from 1."""
-    list_number: int | None
-    """Position among list requests, from 1: what faults count; None for any other request."""
+    route: str | None
+    """``list``, ``messages`` or ``retrieve``; None for what changes the store."""
+    route_number: int | None
+    """Position among the requests of its route, from 1: what faults count."""
     method: str
     path: str
     query: dict[str, str]
     headers: dict[str, str]
+    in_flight: int = 1
+    """How many requests were in hand when it came, this one too."""
     faults: tuple[Fault, ...] = ()
     status: int | None = None
     """None until it is answered."""
+
+    @property
+    def list_number(self) -> int | None:
+        """Position among list requests, from 1; None for any other request."""
+        return self.route_number if self.route == "list" else None
 
 
 @dataclass(slots=True)
@@ -65,30 +75,43 @@ class Log:
     """What was asked, in order of arrival; kept in memory, for tests."""
 
     list_path: str
+    asked: dict[str, int] = field(default_factory=dict)
+    """GETs by route."""
     requests: list[Received] = field(default_factory=list)
     most_in_flight: int = 0
-    _lists: int = 0
     _in_flight: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def arrived(self, scope: Event) -> Received:
         """Give a request its numbers."""
-        is_list = scope["method"] == "GET" and scope["path"] == self.list_path
+        route = self._route(scope)
         headers = {name: value for name, value in _headers(scope["headers"]).items() if name not in _KEY_HEADERS}
         with self._lock:
-            self._lists += is_list
+            if route is not None:
+                self.asked[route] = self.asked.get(route, 0) + 1
             self._in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self._in_flight)
             received = Received(
                 number=len(self.requests) + 1,
-                list_number=self._lists if is_list else None,
+                route=route,
+                route_number=self.asked[route] if route else None,
                 method=scope["method"],
                 path=scope["path"],
                 query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
                 headers=headers,
+                in_flight=self._in_flight,
             )
             self.requests.append(received)
         return received
+
+    def _route(self, scope: Event) -> str | None:
+        """Say which route a GET asks; None for anything else."""
+        if scope["method"] != "GET" or not scope["path"].startswith(self.list_path):
+            return None
+        below = scope["path"].removeprefix(self.list_path)
+        if not below:
+            return "list"
+        return "messages" if below.endswith("/messages") else "retrieve"
 
     def left(self) -> None:
         """Note that a request was answered, or given up."""
@@ -110,10 +133,12 @@ class App:
     ) -> None:
         self.store = store
         self.faults = tuple(faults)
+        self.latency = 0.0
+        """Seconds that every answer waits, as if it came from far away."""
         self.log = Log(store.shape.path)
         self._key = key
         self._identity = identity or Identity()
-        self._on_request = on_request
+        self.on_request = on_request
         self._routes = routes(store, self._ask)
         self._page_before = Listing()
 
@@ -122,6 +147,8 @@ class App:
         began = time.monotonic()
         received = self.log.arrived(scope)
         try:
+            if self.latency:
+                await asyncio.sleep(self.latency)
             answer = await self._answer(received, scope, receive)
             headers = {**answer.headers, **self._told(received, time.monotonic() - began)}
             await self._deliver(Answer(answer.status, answer.body, headers), received, scope, receive, send)
@@ -130,10 +157,12 @@ class App:
 
     async def _answer(self, received: Received, scope: Event, receive: Receive) -> Answer:
         """Let the faults change the store or refuse; else ask the API."""
-        number = received.list_number
-        received.faults = tuple(fault for fault in self.faults if number and fault.acts_on(number, self.store.seed))
-        if self._on_request is not None:
-            self._on_request(received)
+        number, seed = received.route_number, self.store.seed
+        received.faults = tuple(
+            fault for fault in self.faults if number and fault.route == received.route and fault.acts_on(number, seed)
+        )
+        if self.on_request is not None:
+            self.on_request(received)
         for fault in of_kind(received.faults, CHANGES):
             self._change(fault, received)
         for fault in of_kind(received.faults, STATUSES):

@@ -1,6 +1,7 @@
-"""What can go wrong on demand: which fault acts on which list request.
+"""What can go wrong on demand: which fault acts on which request.
 
-List requests are numbered from 1 in order of arrival, retries included; nothing else is counted or disturbed.
+The requests of each route are numbered from 1 in order of arrival, retries included; a fault acts on the list unless
+another route is named: ``10%:429@messages``, ``3:404@retrieve``.
 As text (``--fault``) a fault is ``WHEN:KIND`` or ``WHEN:KIND:VALUE``; WHEN is ``3``, ``3-5``, ``3-`` (from 3 on) or
 ``10%`` (a seeded coin for each request). VALUE is ``HEADER=VALUE`` for a status, a URL for a redirect, an id for
 ``delete`` and ``edit``, and a number for ``big`` and ``bomb`` (megabytes) and ``drip`` (how often):
@@ -88,7 +89,13 @@ KINDS = (
     "other-project",
 )
 
-_TEXT = re.compile(r"(?:(?P<at>\d+)(?P<to>-\d*)?|(?P<percent>\d+(?:\.\d+)?)%):(?P<kind>[^:]+)(?::(?P<value>.+))?")
+#: What a GET may ask for.
+ROUTES = ("list", "messages", "retrieve")
+
+_TEXT = re.compile(
+    r"(?:(?P<at>\d+)(?P<to>-\d*)?|(?P<percent>\d+(?:\.\d+)?)%):(?P<kind>[^:@]+)"
+    r"(?:@(?P<route>\w+))?(?::(?P<value>.+))?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +105,9 @@ class Fault:
     kind: str
     """One of ``KINDS``."""
     at: int = 1
-    """The first list request it acts on."""
+    """The first request of its route that it acts on."""
     times: int = 1
-    """How many list requests in a row it acts on; 0 is all from ``at`` on."""
+    """How many requests in a row it acts on; 0 is all from ``at`` on."""
     rate: float = 1.0
     """The share of those requests, by a seeded coin."""
     header: str = ""
@@ -108,10 +115,14 @@ class Fault:
     value: str = ""
     """The header's value (``date+N``: N seconds from now, as a date); for ``delete``, ``edit`` an id or ``after``; a
     redirect's URL; a number."""
+    route: str = "list"
+    """One of ``ROUTES``."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise UsageError(f"unknown fault {self.kind!r}", hint=f"known faults: {', '.join(KINDS)}")
+        if self.route not in ROUTES:
+            raise UsageError(f"unknown route {self.route!r} of a fault", hint=f"known routes: {', '.join(ROUTES)}")
         if self.kind in REDIRECTS and not self.value:
             raise UsageError(f"the fault {self.kind} needs a URL", hint=f"write 1:{self.kind}:URL")
         if self.kind in NUMBERS and self.value and not self.value.isdecimal():
@@ -135,12 +146,13 @@ class Fault:
         header, value = "", match["value"] or ""
         if match["kind"] in STATUSES:
             header, _, value = value.rpartition("=")
+        told = {"header": header, "value": value, "route": match["route"] or "list"}
         if match["percent"]:
-            return cls(match["kind"], times=0, rate=float(match["percent"]) / 100, header=header, value=value)
-        return cls(match["kind"], int(match["at"]), _times(int(match["at"]), match["to"]), header=header, value=value)
+            return cls(match["kind"], times=0, rate=float(match["percent"]) / 100, **told)
+        return cls(match["kind"], int(match["at"]), _times(int(match["at"]), match["to"]), **told)
 
     def acts_on(self, number: int, seed: int) -> bool:
-        """Tell whether it acts on the list request of this number; the same seed gives the same answer."""
+        """Tell whether it acts on the request of this number; the same seed gives the same answer."""
         if number < self.at or (self.times and number >= self.at + self.times):
             return False
         return self.rate >= 1 or random.Random(f"{seed}:{self.kind}:{number}").random() < self.rate

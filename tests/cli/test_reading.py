@@ -172,11 +172,11 @@ def test_init_shows_every_setting_with_its_default(tmp_path):
     text = "\n".join(line for line in lines if line.startswith("[") or " = " in line)
     told = tomllib.loads(text)
     assert set(told) == {"data", "share", "sources", "destinations"} == {*SETTINGS, "sources", "destinations"}
-    unnamed = {"messages", "content"}  # with one value allowed there is nothing to set yet
-    assert set(told["sources"]["default"]) | unnamed == set(SOURCE_SETTINGS)
+    assert set(told["sources"]["default"]) == set(SOURCE_SETTINGS)
     assert set(told["destinations"]) == set(DESTINATION_SETTINGS)
     file.write_text(text, encoding="utf-8")
     examples = {"organization": None, "project": None, "model": None, "metadata": {}, "ca_file": None}
+    examples["metadata_keys"] = None
     loaded = load(file, {})
     assert replace(loaded.sources[0], **examples) == Source("default")
     assert (loaded.data, loaded.share, loaded.parquet, loaded.duckdb) == (Path("data"), "none", True, True)

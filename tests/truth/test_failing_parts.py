@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import resource
+import shutil
 from contextlib import contextmanager
 
 import pytest
@@ -52,8 +53,7 @@ def test_a_damaged_archive_stops_its_own_source_only(world, damage):
     assert (result.exit_code, result.published) == (FolderError.exit_code, True)
     assert (told["prod"].exit_code, told["prod"].new) == (0, 20)
     assert str(path) in told["former"].why_not
-    path.unlink()
-    path.parent.rmdir()
+    shutil.rmtree(path.parent)
     assert world.run().exit_code == 0
     prove(world.data)
 

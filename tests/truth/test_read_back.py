@@ -91,6 +91,7 @@ def expected_of(world):
         "total_tokens": 31,
         "segment": 1,
         "content_hash": hashlib.sha256(body).hexdigest(),
+        "origin": "api",
     }
 
 

@@ -144,7 +144,7 @@ def test_other_filters_start_over_without_duplicates(world):
     assert (filtered.sources[0].new, filtered.sources[0].changed, filtered.sources[0].skipped) == (0, 0, 100)
     assert filtered.sources[0].pages >= 2
     assert filtered.sources[0].largest_lateness is None
-    assert world.run(**BARE).sources[0].pages <= 2
+    assert world.run(**BARE).sources[0].pages <= 3  # one of them asks for the oldest
     assert versions(world.archive()) == kept
 
 
