@@ -193,9 +193,9 @@ class Export:
         return sweeping if sweeping.is_due else None
 
     def _settle(self, settled: int) -> None:
-        """Write what was fetched of input messages, and remember up to where all of it is."""
+        """Remember up to where all input messages are, and write what was fetched when it is enough for a segment."""
         self._settled = settled
-        if self._intake.has_rows:
+        if self._intake.is_full:
             self._cut_with(())
 
     def _lose(self, id_: str, created: int | None) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeline import assemble
+from pipeline import assemble, forget
 from pipeline.archive import segments
 from pipeline.archive.segments import Archive
 from pipeline.catchup import CatchUp, Lane
@@ -24,6 +24,7 @@ from pipeline.export import Export, Order
 from pipeline.failpoints import reach
 from pipeline.folder import DataFolder, owned
 from pipeline.preview import estimate, look
+from pipeline.rebuild import rebuild
 from pipeline.result import DestinationResult, Finding, RunResult, SourceResult, refused
 from pipeline.stopping import Stop, StoppedError
 from pipeline.sweeping import SweepOrder
@@ -127,6 +128,8 @@ class _Night:
         archives = self._archives()
         if self._damaged and not archives:
             raise next(iter(self._damaged.values()))
+        if not self._damaged:
+            forget.finish(self._config, self._folder, list(archives.values()), self._stop)
         before = dict(self._told)
         self._accounts = {source: archive.account for source, archive in archives.items()}
         results = [self._export(source, archives.get(source.name)) for source in self._config.sources]
@@ -228,7 +231,7 @@ class _Night:
     def _load(self, archives: list[Archive], before: dict[str, int]) -> dict[str, int]:
         """Let every destination catch up; returns how many completions of this run were rejected, by source."""
         with contextlib.ExitStack() as opened:
-            catch_up = CatchUp(self._lanes(opened), self._stop, self._config.logprobs)
+            catch_up = CatchUp(self._lanes(opened, archives), self._stop, self._config.logprobs)
             with contextlib.suppress(StoppedError):
                 for archive in archives:
                     self._stop.check()
@@ -242,16 +245,27 @@ class _Night:
         except FolderError as error:
             self._damaged[archive.source] = error
 
-    def _lanes(self, opened: contextlib.ExitStack) -> list[Lane]:
+    def _lanes(self, opened: contextlib.ExitStack, archives: list[Archive]) -> list[Lane]:
         lanes = []
         for name in assemble.destination_names(self._config):
             try:
+                self._upgrade(name, archives)
                 lanes.append(Lane(opened.enter_context(assemble.destination(name, self._config, self._folder))))
             except PipelineError as error:
                 self._destinations.append(
                     DestinationResult(name, error.exit_code, error=error.message, hint=error.hint or None)
                 )
         return lanes
+
+    def _upgrade(self, name: str, archives: list[Archive]) -> None:
+        """Make a destination of another layout anew, beside the one that readers see until it is whole."""
+        if not assemble.is_outdated(name, self._config, self._folder):
+            return
+        if self._damaged:
+            raise next(iter(self._damaged.values()))
+        (done,) = rebuild([name], archives, self._config, self._folder, self._stop)
+        if done.error:
+            raise IncompleteError(done.error, hint=done.hint or "")
 
     def _publish(self) -> None:
         """Publish what the writer holds; a failure leaves the former snapshot and fails the destination."""

@@ -302,14 +302,10 @@ class Sweeping:
         waiting = marks.pending(self._archive)
         self.waiting = len(waiting)
         due = list(islice(waiting.values(), max(0, self._budget)))
-        try:
-            with Workers(self._retrieve, most=self._order.walks, stop=self._stop) as workers:
-                for answered, answer in workers.all(due):
-                    self._answered(answered, answer)
-                    self.waiting -= 1
-        finally:
-            if self._intake.has_rows:
-                self._cut(())
+        with Workers(self._retrieve, most=self._order.walks, stop=self._stop) as workers:
+            for answered, answer in workers.all(due):
+                self._answered(answered, answer)
+                self.waiting -= 1
 
     def _retrieve(self, missed: marks.Pending) -> Row | Refusal:
         return self._client.retrieve(missed.id)

@@ -77,11 +77,13 @@ def check_rows(archive: Archive, number: int, blobs: Blobs) -> Iterator[Problem]
     wrong = [id_ for id_, content_hash, body in bodies if hashlib.sha256(body).digest() != content_hash]
     if wrong:
         yield Problem("segment-damaged", str(path), f"bodies do not fit their hashes: {_few(wrong)}", RESTORE)
-    if recomputed(table, archive.footer(number)) != archive.footer(number):
-        yield Problem("segment-damaged", str(path), "its footer does not fit its rows", RESTORE)
-    forgotten = [id_ for id_ in table["id"].unique().to_pylist() if archive.tombstones.cover(id_)]
+    forgotten = [id_ for id_ in archive.raw_ids(number) if archive.tombstones.cover(id_)]
     if forgotten:
-        yield Problem("forgotten-held", str(path), f"holds {len(forgotten)} forgotten ids", "pipeline run")
+        yield Problem(
+            "forgotten-held", str(path), f"holds {len(forgotten)} ids that are being forgotten", "pipeline run"
+        )
+    elif recomputed(table, archive.footer(number)) != archive.footer(number):
+        yield Problem("segment-damaged", str(path), "its footer does not fit its rows", RESTORE)
     for digest in table["blobs"].combine_chunks().flatten().unique().to_pylist():
         if not blobs.path(digest).exists():
             yield Problem("blob-missing", str(blobs.path(digest)), f"{path} refers to it", RESTORE)

@@ -205,7 +205,7 @@ class Archive:
             reach("archive.rewritten")
 
         footer = self._write(table, number, self.footer(number).reading, enter)
-        self._footers = [footer if footer.number == number else other for other in self._footers]
+        self._footers = [footer if other.number == number else other for other in self._footers]
 
     def read(self, number: int) -> Segment:
         """Read one segment back."""

@@ -111,6 +111,12 @@ class Store:
         with self._lock:
             self._remove(self._visible(completion_id).key)
 
+    def hide(self, completion_id: str) -> None:
+        """Leave a visible completion out of the list; it still answers when it is asked for by its id."""
+        with self._lock:
+            row = self._visible(completion_id)
+            self._order.remove((row.created, row.key))
+
     def retrieve(self, completion_id: str) -> bytes:
         """Return one completion, as retrieve shows it."""
         with self._lock:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipeline.archive.held import Held
 from pipeline.archive.segments import Archive
 
-from .made import BIG, NOW, archive_in, intake_of, keep, reading, receive, row
+from .made import NOW, archive_in, intake_of, keep, reading, receive, row
 
 
 def hash_of(one):

@@ -12,7 +12,7 @@ from pipeline.archive.segments import Archive
 from pipeline.failpoints import FailpointError
 from pipeline.handoff import Row, Span
 
-from .made import BIG, NOW, archive_in, bodies, intake_of, keep, reading, receive, row
+from .made import NOW, archive_in, bodies, intake_of, keep, reading, receive, row
 
 
 def counted(intake):

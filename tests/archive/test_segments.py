@@ -14,7 +14,7 @@ from pipeline.errors import FolderError
 from pipeline.failpoints import FailpointError
 from pipeline.handoff import Account, Span
 
-from .made import BIG, NOW, archive_in, bodies, intake_of, keep, reading, receive, row
+from .made import NOW, archive_in, bodies, intake_of, keep, reading, receive, row
 
 SPANS = (Span(None, NOW - 10, NOW - 5), Span(NOW - 10, NOW, NOW, (NOW - 7, NOW - 3)))
 

@@ -45,9 +45,7 @@ class Source:
         self.segment = 0
         self._held: dict[str, int | None] = {}
 
-    def batch(
-        self, *versions: Version, fetched: Mapping[str, int] | None = None, gone: Sequence[str] = ()
-    ) -> Batch:
+    def batch(self, *versions: Version, fetched: Mapping[str, int] | None = None, gone: Sequence[str] = ()) -> Batch:
         """Make the next segment's batch; ``fetched`` says of how many messages, ``gone`` what went."""
         self.segment += 1
         held = dict(self._held)

@@ -74,8 +74,14 @@ def test_messages_come_home_whole(world):
     assert held(world).keys() == {*ids, "long"}
     assert [one["content"] for one in held(world)["long"]] == [one["content"] for one in many]
     assert rows(world, "SELECT count(*) FROM messages") == [(2 * 30 + 250,)]
-    turns = rows(world, "SELECT direction, role, content FROM conversations WHERE completion_id = 'c00007' ORDER BY position")
-    assert turns == [("input", "system", "be brief"), ("input", "user", "ask 7"), ("answer", "assistant", "I am c00007")]
+    turns = rows(
+        world, "SELECT direction, role, content FROM conversations WHERE completion_id = 'c00007' ORDER BY position"
+    )
+    assert turns == [
+        ("input", "system", "be brief"),
+        ("input", "user", "ask 7"),
+        ("answer", "assistant", "I am c00007"),
+    ]
     prove(world.data)
 
 

@@ -1,0 +1,261 @@
+"""The sweep: what happens to completions after they were read is found, and nothing is called gone that is not."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import duckdb
+import pytest
+
+from pipeline.nightly import Asked, export
+from pipeline.sandbox.faults import Fault
+from pipeline.sandbox.shape import Shape
+
+from .world import DAY, HOUR, NOW, World, prove, versions
+
+MONTH = 30 * DAY
+#: Nights whose tables nobody looks at.
+BARE = {"parquet": False, "duckdb": False}
+
+
+@pytest.fixture
+def world(tmp_path):
+    """Serve completions of three weeks, one every six hours, to a source that is swept when asked."""
+    with World(tmp_path, limit=5) as one:
+        one.ids = [one.add(NOW - age)[0] for age in range(21 * DAY, 0, -6 * HOUR)]
+        one.run(**BARE)
+        yield one
+
+
+def sweep(world, *, accept=False, **settings):
+    """Run once, with a sweep."""
+    world.clock.advance(HOUR)
+    return export(world.config(**settings), asked=Asked(sweep=True, accepts_losses=accept))
+
+
+def rows(world, sql):
+    """Ask the snapshot."""
+    with duckdb.connect(world.folder.snapshot, read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def gone(world):
+    """Return why each gone completion went."""
+    return dict(rows(world, "SELECT id, gone_reason FROM completions WHERE gone_at IS NOT NULL"))
+
+
+def test_an_old_edit_is_found_and_both_versions_are_told(world):
+    """An edit beyond the overlap is found by a sweep only; the history says which metadata held from when to when."""
+    old = world.ids[5]
+    world.store.edit(old, {"team": "search"})
+    assert world.run().sources[0].changed == 0
+    result = sweep(world)
+    assert (result.exit_code, result.sources[0].changed, result.sources[0].gone) == (0, 1, 0)
+    first, second = rows(
+        world,
+        f"SELECT metadata, valid_from, valid_to FROM metadata_history WHERE completion_id = '{old}' ORDER BY valid_from",
+    )
+    assert (first[0], second[0], first[2], second[2]) == ({}, {"team": "search"}, second[1], None)
+    prove(world.data)
+
+
+def test_a_deletion_is_told_with_when_it_was_last_seen(world):
+    """A completion that was deleted is gone after its own GET said so, with when it was last listed."""
+    old = world.ids[40]
+    world.store.delete(old)
+    seen = world.clock()
+    result = sweep(world)
+    assert (result.exit_code, result.sources[0].gone, result.sources[0].missed) == (0, 1, 0)
+    assert gone(world) == {old: "deleted"}
+    (told,) = rows(
+        world,
+        "SELECT epoch(gone_last_seen), epoch(gone_first_missed), epoch(gone_at) FROM completions "
+        "WHERE gone_at IS NOT NULL",
+    )
+    assert told == (seen, seen + HOUR, seen + HOUR)
+    assert sweep(world).sources[0].gone == 0
+    prove(world.data)
+
+
+def test_expiry_is_told_from_deletion(world):
+    """What went because it was as old as anything the source ever listed expired; what went before it was deleted."""
+    for _ in range(10):
+        world.clock.advance(DAY)
+        expire(world, MONTH)
+        world.run(**BARE)
+    expired = {id_ for id_ in world.ids if id_ not in world.store.visible_ids()}
+    deleted = world.ids[-20]
+    world.store.delete(deleted)
+    result = sweep(world)
+    assert result.sources[0].gone == len(expired) + 1 > 2
+    assert gone(world) == {**dict.fromkeys(expired, "expired"), deleted: "deleted"}
+    assert rows(world, "SELECT count(*) FROM completions") == [(len(world.ids),)]
+    prove(world.data)
+
+
+def expire(world, horizon):
+    """Let the server forget what is older than ``horizon``."""
+    for id_, body in world.store.bodies().items():
+        if json.loads(body)["created"] < world.clock() - horizon:
+            world.store.delete(id_)
+
+
+def test_what_no_run_has_seen_is_found(world):
+    """A completion that became visible long after it was created is taken in, and the run says that it came too late."""
+    (late,) = world.add(NOW - 10 * DAY)
+    assert world.run().sources[0].new == 0
+    result = sweep(world)
+    assert result.sources[0].new == 1
+    assert "found-by-sweep" in {finding.code for finding in result.sources[0].findings}
+    assert late in versions(world.archive())
+
+
+def test_gone_and_back(world):
+    """A completion that is listed again after it was found gone is a new version, and gone no more."""
+    body = world.store.bodies()[world.ids[3]]
+    world.store.delete(world.ids[3])
+    sweep(world)
+    assert gone(world) == {world.ids[3]: "deleted"}
+    world.store.add(body)
+    assert sweep(world).sources[0].changed == 1
+    assert gone(world) == {}
+    history = rows(world, f"SELECT valid_to IS NULL FROM metadata_history WHERE completion_id = '{world.ids[3]}'")
+    assert sorted(history) == [(False,), (True,)]
+    prove(world.data)
+
+
+def test_a_sweep_is_spread_over_nights(world):
+    """Within a budget of requests a sweep goes on where it was, and coverage says how far it is."""
+    world.store.delete(world.ids[2])
+    world.store.delete(world.ids[-30])
+    told = []
+    for _ in range(40):
+        world.clock.advance(HOUR)
+        asked = Asked(sweep=not told)
+        result = export(world.config(sweep_requests=3, **BARE), asked=asked)
+        assert result.exit_code == 0
+        told.append(result.sources[0].swept_through)
+        if told[-1].timestamp() >= NOW:
+            break
+    assert told == sorted(told)
+    assert len(told) > 5
+    while export(world.config(sweep_requests=3, **BARE)).sources[0].missed:
+        world.clock.advance(HOUR)
+    world.run()
+    assert gone(world) == {world.ids[2]: "deleted", world.ids[-30]: "deleted"}
+    (spans,) = rows(world, "SELECT count(*) FROM coverage WHERE sweep = 1")
+    assert spans[0] >= len(told)
+    prove(world.data)
+
+
+def test_a_sweep_comes_by_itself_every_week(world):
+    """Without being asked for, a sweep begins when the last one, or the first export, is seven days old."""
+    world.store.delete(world.ids[-40])
+    for day in range(1, 9):
+        world.clock.advance(DAY)
+        result = world.run(**BARE)
+        assert (result.sources[0].swept_through is not None, result.sources[0].gone) == (day >= 7, int(day == 7))
+
+
+@pytest.mark.parametrize("emptied", [True, False])
+def test_most_of_what_is_held_is_not_marked_without_a_word(world, emptied):
+    """A sweep that misses most of what is held marks nothing, says so and ends with 3, until it is told to accept it."""
+    for id_ in world.ids[: None if emptied else -20]:
+        world.store.delete(id_)
+    before = world.archive().footers[-1].gone
+    result = sweep(world)
+    assert result.exit_code == 3
+    assert "--accept-losses" in result.sources[0].hint
+    assert (gone(world), before) == ({}, 0)
+    result = sweep(world, accept=True)
+    assert result.sources[0].gone == len(world.ids) - (0 if emptied else 20)
+    prove(world.data)
+
+
+def test_gone_needs_the_rows_own_word(world):
+    """A completion that is not listed and yet answers for itself is not gone; the run says that there is one."""
+    hidden = world.ids[7]
+    world.store.hide(hidden)
+    result = sweep(world)
+    assert (result.sources[0].gone, gone(world)) == (0, {})
+    assert "unlisted" in {finding.code for finding in result.sources[0].findings}
+
+
+def test_asking_one_by_one_is_bounded_and_goes_on(world):
+    """What the budget does not reach waits as missed, and the next run asks for it without sweeping again."""
+    for id_ in world.ids[30:60]:
+        world.store.delete(id_)
+    first = sweep(world, sweep_requests=40)
+    assert first.sources[0].missed > 0
+    lists = world.lists()
+    world.clock.advance(HOUR)
+    second = export(world.config(sweep_requests=40))
+    assert world.lists() - lists < 5
+    assert (second.sources[0].missed, first.sources[0].gone + second.sources[0].gone) == (0, 30)
+    assert rows(world, "SELECT count(gone_at) FROM completions") == [(30,)]
+
+
+def test_nothing_is_missed_in_a_second_in_doubt(tmp_path):
+    """In a second that the server cannot be made to show whole, nothing is called missed."""
+    with World(tmp_path, Shape(max_limit=10), limit=10) as world:
+        world.add(NOW - 3 * DAY)
+        crowd = world.add(NOW - 2 * DAY, 60)
+        world.add(NOW - DAY, 3)
+        world.run()
+        held = [id_ for id_ in crowd if id_ in versions(world.archive())]
+        assert len(held) > 10
+        world.store.delete(held[0])
+        result = sweep(world)
+        assert (result.sources[0].missed, result.sources[0].gone) == (0, 0)
+
+
+@pytest.mark.parametrize("cursor", ["second", "exact"])
+def test_walks_side_by_side_lose_no_row(tmp_path, monkeypatch, cursor):
+    """Many walks between known anchors find every edit and every deletion, whatever shares a second."""
+    monkeypatch.setattr("pipeline.sweeping.PART", 40)
+    rng = random.Random(3)
+    with World(tmp_path, Shape(cursor=cursor), limit=7, sweep_walks=8) as world:
+        for _ in range(200):
+            world.add(NOW - rng.randrange(DAY, 5 * DAY) // 60 * 60, rng.choice([1, 1, 1, 2, 5]))
+        world.run(**BARE)
+        ids = sorted(world.store.visible_ids())
+        edited, deleted = set(ids[::9]), set(ids[4::31])
+        for id_ in edited - deleted:
+            world.store.edit(id_, {"colour": "red"})
+        for id_ in deleted:
+            world.store.delete(id_)
+        late = world.add(NOW - 3 * DAY, 4)
+        result = sweep(world)
+        assert world.server.most_in_flight > 3
+        assert (result.exit_code, result.sources[0].changed) == (0, len(edited - deleted))
+        assert result.sources[0].gone == len(deleted)
+        assert set(late) <= versions(world.archive()).keys()
+        assert gone(world) == dict.fromkeys(deleted, "deleted")
+        prove(world.data)
+
+
+def test_a_sweep_that_fails_keeps_what_it_found(world):
+    """Where the server fails in the middle, what was walked is kept and claimed, and the next run goes on."""
+    world.store.edit(world.ids[0], {"team": "search"})
+    world.store.delete(world.ids[-30])
+    world.server.app.faults = [Fault("500", at=world.lists() + 12, times=0)]
+    result = sweep(world, sweep_walks=1)
+    assert result.exit_code == 75
+    world.server.app.faults = []
+    world.clock.advance(HOUR)
+    after = world.run()
+    assert (after.exit_code, gone(world)) == (0, {world.ids[-30]: "deleted"})
+    assert result.sources[0].changed + after.sources[0].changed == 1
+    prove(world.data)
+
+
+def test_filtered_sources_are_swept_one_walk_at_a_time(tmp_path):
+    """A metadata edit that takes a completion out of the filter is a new version, and not gone."""
+    with World(tmp_path, limit=10, metadata={"team": "search"}) as world:
+        ids = [world.add(NOW - age, metadata={"team": "search"})[0] for age in range(5 * DAY, 0, -HOUR)]
+        world.run()
+        world.store.edit(ids[30], {"team": "ads"})
+        result = sweep(world)
+        assert (result.sources[0].changed, result.sources[0].gone) == (1, 0)
+        assert json.loads(versions(world.archive())[ids[30]][-1])["metadata"] == {"team": "ads"}
