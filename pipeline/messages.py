@@ -29,7 +29,7 @@ FRESH = 3600
 
 @dataclass(slots=True)
 class Messages:
-    """Fetches what is due; ``settle`` is told up to which segment nothing is due any more, to write it with the rest."""
+    """Fetches what is due; ``settle`` is told up to which segment nothing is due, to write it with the rest."""
 
     archive: Archive
     intake: Intake

@@ -40,7 +40,7 @@ class Workers(Generic[Q, A]):
 
     def __exit__(self, *_: object) -> None:
         """Let the threads go when they have their answers; nobody waits for them."""
-        for _ in self._threads:
+        for _thread in self._threads:
             self._questions.put(None)
 
     def put(self, question: Q) -> int:

@@ -146,10 +146,13 @@ class Fault:
         header, value = "", match["value"] or ""
         if match["kind"] in STATUSES:
             header, _, value = value.rpartition("=")
-        told = {"header": header, "value": value, "route": match["route"] or "list"}
+        route = match["route"] or "list"
         if match["percent"]:
-            return cls(match["kind"], times=0, rate=float(match["percent"]) / 100, **told)
-        return cls(match["kind"], int(match["at"]), _times(int(match["at"]), match["to"]), **told)
+            return cls(
+                match["kind"], times=0, rate=float(match["percent"]) / 100, header=header, value=value, route=route
+            )
+        times = _times(int(match["at"]), match["to"])
+        return cls(match["kind"], int(match["at"]), times, header=header, value=value, route=route)
 
     def acts_on(self, number: int, seed: int) -> bool:
         """Tell whether it acts on the request of this number; the same seed gives the same answer."""

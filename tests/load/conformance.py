@@ -133,7 +133,7 @@ class Conformance:
 
     @pytest.mark.parametrize("together", [True, False])
     def test_gone_and_listed_again(self, tmp_path, together):
-        """A completion that went says so until a newer version comes; the history of its metadata closes and goes on."""
+        """A completion that went says so until a newer version comes; its history closes, and goes on."""
         source = Source()
         batches = [
             source.batch(example(), Version("b", TENTH + DAY), Version("c")),

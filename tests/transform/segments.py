@@ -12,7 +12,9 @@ FETCHED = datetime(2025, 3, 1, 2, 0, tzinfo=UTC)
 SOURCE = "prod"
 
 
-def row(body, *, kind="completion", id_=None, created=None, replaces=None, fetched=FETCHED):
+def row(  # noqa: PLR0913 - the columns of a row
+    body, *, kind="completion", id_=None, created=None, replaces=None, fetched=FETCHED
+):
     """Make one row of a segment; ``replaces`` is a 1-tuple of the earlier version's created."""
     digest = hashlib.sha256(body).digest()
     return {

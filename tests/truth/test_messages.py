@@ -109,7 +109,7 @@ def test_messages_switched_on_later(world):
 
 
 def test_not_found_is_asked_again_while_fresh(world):
-    """404 for a fresh completion waits for a later run; for an old one, that its own GET knows, nothing is left to do."""
+    """404 for a fresh completion waits for a later run; an old one that its own GET knows has no messages."""
     world.store.add(completion("fresh", NOW - 60), messages=[])
     world.store.add(completion("old", NOW - 3 * HOUR), messages=[])
     world.server.app.faults = [Fault("404", times=0, route="messages")]

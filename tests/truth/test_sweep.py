@@ -54,7 +54,8 @@ def test_an_old_edit_is_found_and_both_versions_are_told(world):
     assert (result.exit_code, result.sources[0].changed, result.sources[0].gone) == (0, 1, 0)
     first, second = rows(
         world,
-        f"SELECT metadata, valid_from, valid_to FROM metadata_history WHERE completion_id = '{old}' ORDER BY valid_from",
+        "SELECT metadata, valid_from, valid_to FROM metadata_history "
+        f"WHERE completion_id = '{old}' ORDER BY valid_from",
     )
     assert (first[0], second[0], first[2], second[2]) == ({}, {"team": "search"}, second[1], None)
     prove(world.data)
@@ -102,7 +103,7 @@ def expire(world, horizon):
 
 
 def test_what_no_run_has_seen_is_found(world):
-    """A completion that became visible long after it was created is taken in, and the run says that it came too late."""
+    """A completion that became visible long after it was created is taken in, and the run says so."""
     (late,) = world.add(NOW - 10 * DAY)
     assert world.run().sources[0].new == 0
     result = sweep(world)
@@ -160,7 +161,7 @@ def test_a_sweep_comes_by_itself_every_week(world):
 
 @pytest.mark.parametrize("emptied", [True, False])
 def test_most_of_what_is_held_is_not_marked_without_a_word(world, emptied):
-    """A sweep that misses most of what is held marks nothing, says so and ends with 3, until it is told to accept it."""
+    """A sweep that misses most of what is held marks nothing and ends with 3, until it is told to accept it."""
     for id_ in world.ids[: None if emptied else -20]:
         world.store.delete(id_)
     before = world.archive().footers[-1].gone
