@@ -162,12 +162,17 @@ def test_a_killed_run_is_mended_by_the_next(tmp_path):
         assert [death.result() for death in deaths] == [1] * len(FEW)
 
 
+#: What a plain run passes: it fetches no messages, sweeps nothing, and makes nothing anew.
+ELSEWHERE = {"run.messages", "run.swept", "archive.rewritten", "files.exchanged", "rebuild.loaded"}
+PASSED = [name for name in failpoints.NAMES if name not in ELSEWHERE and not name.startswith("forget.")]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_kills_at_every_named_place(tmp_path):
     """SIGKILL at every pass of every failpoint: the next run mends each, and the polling readers never notice."""
     with watched(tmp_path), ThreadPoolExecutor(AT_ONCE) as pool:
-        deaths = {name: pool.submit(kill_at, tmp_path / name, name, range(1, 99)) for name in failpoints.NAMES}
+        deaths = {name: pool.submit(kill_at, tmp_path / name, name, range(1, 99)) for name in PASSED}
         died = {name: death.result() for name, death in deaths.items()}
     assert all(died.values()), died
     assert sum(died.values()) >= 48, died

@@ -179,7 +179,7 @@ def test_a_doubt_outlives_a_cut_in_its_middle(tmp_path):
             if received.query.get("order") == "desc" and (second := next(arrivals, None)):
                 world.add(second)
 
-        world.server.app._on_request = arrive
+        world.server.app.on_request = arrive
         first = world.run(**BARE)
         assert (first.exit_code, first.sources[0].complete) == (3, False)
         assert coverage.doubtful(spans(world)) == [NOW - 50]
@@ -199,7 +199,7 @@ def test_a_span_is_as_old_as_its_oldest_page(tmp_path):
     with World(tmp_path, Shape(max_limit=4), segment_size=1) as world:
         world.add(NOW - 50, 9)
         world.add(NOW - 40, 2)
-        world.server.app._on_request = lambda _: world.clock.advance(1)
+        world.server.app.on_request = lambda _: world.clock.advance(1)
         world.run(**BARE)
         assert spans(world)[0].asked_at == NOW + 1
         assert all(span.end <= span.asked_at for span in spans(world))

@@ -79,6 +79,7 @@ def test_a_deletion_is_told_with_when_it_was_last_seen(world):
     prove(world.data)
 
 
+@pytest.mark.slow
 def test_expiry_is_told_from_deletion(world):
     """What went because it was as old as anything the source ever listed expired; what went before it was deleted."""
     for _ in range(10):
@@ -126,6 +127,7 @@ def test_gone_and_back(world):
     prove(world.data)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_spread_over_nights(world):
     """Within a budget of requests a sweep goes on where it was, and coverage says how far it is."""
     world.store.delete(world.ids[2])
@@ -150,6 +152,7 @@ def test_a_sweep_is_spread_over_nights(world):
     prove(world.data)
 
 
+@pytest.mark.slow
 def test_a_sweep_comes_by_itself_every_week(world):
     """Without being asked for, a sweep begins when the last one, or the first export, is seven days old."""
     world.store.delete(world.ids[-40])
@@ -211,7 +214,7 @@ def test_nothing_is_missed_in_a_second_in_doubt(tmp_path):
         assert (result.sources[0].missed, result.sources[0].gone) == (0, 0)
 
 
-@pytest.mark.parametrize("cursor", ["second", "exact"])
+@pytest.mark.parametrize("cursor", ["second", pytest.param("exact", marks=pytest.mark.slow)])
 def test_walks_side_by_side_lose_no_row(tmp_path, monkeypatch, cursor):
     """Many walks between known anchors find every edit and every deletion, whatever shares a second."""
     monkeypatch.setattr("pipeline.sweeping.PART", 40)

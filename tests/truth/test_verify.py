@@ -1,0 +1,268 @@
+"""The proof: damage is named with the command that mends it, and what is derived is mended from the archive."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+
+import duckdb
+import pytest
+
+from pipeline.adopt import adopt
+from pipeline.errors import ConfigError, UsageError
+from pipeline.forget import forget
+from pipeline.repair import repair
+from pipeline.verify import verify
+
+from .world import DAY, HOUR, NOW, World, prove, versions
+
+NEEDLE = "needle-in-the-haystack"
+URI = "data:image/png;base64,iVBORw0KGgo="
+
+
+@pytest.fixture
+def world(tmp_path):
+    """Hold completions of a week with their messages, images among them."""
+    with World(tmp_path, limit=10, messages=True) as one:
+        parts = [{"type": "image_url", "image_url": {"url": URI, "detail": None}}]
+        one.ids = []
+        for age in range(7 * DAY, 0, -12 * HOUR):
+            body = {**_body(f"c{age}", NOW - age), "metadata": {"user": str(age % 5)}}
+            one.ids.append(one.store.add(body, messages=[{"role": "user", "content": parts}]))
+        one.run()
+        yield one
+
+
+def _body(id_, second):
+    message = {"role": "assistant", "content": NEEDLE, "tool_calls": None}
+    return {
+        "id": id_,
+        "object": "chat.completion",
+        "created": second,
+        "model": "m",
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
+        "metadata": {},
+    }
+
+
+def copy(path):
+    """Put a copy beside a file, which a glob over the table sees too."""
+    shutil.copy(path, path.with_name("x.parquet"))
+
+
+def flip(path, *, everywhere=False):
+    """Change one byte in the middle of a file, or all of them."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    data = bytes(len(data)) if everywhere else data
+    path.chmod(0o600)
+    path.write_bytes(data)
+
+
+def change_row(path):
+    """Change one value of one row in a DuckDB file."""
+    path.chmod(0o600)
+    with duckdb.connect(path) as connection:
+        connection.execute("UPDATE completions SET total_tokens = 4 WHERE id = (SELECT min(id) FROM completions)")
+
+
+def segment(world):
+    return world.folder.archive / "prod" / "00000001.parquet"
+
+
+def data_file(world):
+    return next(world.folder.parquet.glob("choices/*/*/data.parquet"))
+
+
+def blob(world):
+    return next(path for path in world.folder.blobs.rglob("*") if path.is_file())
+
+
+#: By name: the damage, the kind of problem that verify names, and what mends it; None is a backup.
+DAMAGES = {
+    "segment flipped": (lambda w: flip(segment(w)), "segment-damaged", None),
+    "segment missing": (lambda w: segment(w).unlink(), "segment-missing", None),
+    "ledger missing": (lambda w: (segment(w).parent / "ledger.jsonl").unlink(), "ledger-missing", "ledger"),
+    "ledger spoiled": (lambda w: (segment(w).parent / "ledger.jsonl").write_text("{"), "ledger-damaged", "ledger"),
+    "blob flipped": (lambda w: flip(blob(w)), "blob-damaged", None),
+    "blob missing": (lambda w: blob(w).unlink(), "blob-missing", None),
+    "blob extra": (lambda w: blob(w).with_name(blob(w).name[:2] + "0" * 62).write_bytes(b"x"), "blob-extra", "blobs"),
+    "parquet flipped": (lambda w: flip(data_file(w)), "parquet-differs", "parquet"),
+    "parquet missing": (lambda w: data_file(w).unlink(), "parquet-differs", "parquet"),
+    "parquet extra": (lambda w: copy(data_file(w)), "parquet-differs", "parquet"),
+    "manifest missing": (lambda w: (w.folder.parquet / "manifest.json").unlink(), "parquet-differs", "parquet"),
+    "duckdb row changed": (lambda w: change_row(w.folder.warehouse), "duckdb-differs", "duckdb"),
+    "duckdb missing": (lambda w: w.folder.warehouse.unlink(), "duckdb-missing", "duckdb"),
+    "snapshot row changed": (lambda w: change_row(w.folder.snapshot), "snapshot-differs", "duckdb"),
+    "snapshot spoiled": (lambda w: flip(w.folder.snapshot, everywhere=True), "snapshot-differs", "duckdb"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damage_is_named_and_mended(world, name):
+    """Each kind of damage is named with what mends it; where that is a command, afterwards nothing is wrong."""
+    damage, kind, mended_by = DAMAGES[name]
+    damage(world)
+    verdict = verify(world.config())
+    assert verdict.exit_code == 4
+    found = [problem for problem in verdict.problems if problem.kind == kind]
+    assert found, verdict
+    if mended_by is None:
+        assert "backup" in found[0].repair
+        return
+    assert found[0].repair == f"pipeline rebuild {mended_by}"
+    repair(world.config(), mended_by)
+    assert verify(world.config()).unexplained == 0
+    assert verify(world.config()).compared == ("parquet", "duckdb", "snapshot")
+
+
+def test_against_the_api_everything_is_explained(world):
+    """What came, went or changed since the last run is told by reason; what no run has seen is unexplained."""
+    verdict = verify(world.config(), against_api=True)
+    (proof,) = verdict.proofs
+    assert (proof.listed, proof.listed_and_held, proof.held, proof.explained, verdict.unexplained) == (
+        14,
+        14,
+        14,
+        {},
+        0,
+    )
+    world.store.delete(world.ids[1])
+    world.store.edit(world.ids[2], {"a": "b"})
+    world.add(NOW - 60)
+    verdict = verify(world.config(), against_api=True)
+    assert (sorted(verdict.proofs[0].explained.values()), verdict.exit_code) == ([1, 1, 1], 0)
+    (late,) = world.add(NOW - 3 * DAY)
+    verdict = verify(world.config(), against_api=True)
+    assert (verdict.unexplained, verdict.exit_code) == (1, 4)
+    assert late in verdict.problems[-1].message
+
+
+@pytest.mark.parametrize("what", ["parquet", "duckdb", "all"])
+def test_rebuilt_is_what_it_was(world, what):
+    """Made anew from the archive alone, every row is what the nights had made of it."""
+    world.store.edit(world.ids[-1], {"a": "b"})
+    world.run()
+    world.server.__exit__(None, None, None)
+    assert all(done.exit_code == 0 for done in repair(world.config(), what))
+    prove(world.data)
+    assert verify(world.config()).unexplained == 0
+    world.server.__init__(world.store)
+    world.server.__enter__()
+
+
+def everything(data):
+    """Return every byte of the data folder, tables and Parquet read back uncompressed."""
+    text = [path.read_bytes() for path in data.rglob("*") if path.is_file()]
+    with duckdb.connect(data / "warehouse.duckdb", read_only=True) as connection:
+        for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+            text.append(repr(connection.execute(f"FROM {name}").fetchall()).encode())
+    files = [*data.rglob("*.parquet")]
+    text += [repr(duckdb.sql(f"FROM read_parquet('{path}')").fetchall()).encode() for path in files]
+    return b"\n".join(text)
+
+
+def test_what_is_forgotten_is_nowhere(world):
+    """A forgotten completion, its image and its messages are in no file, and it is never taken in again."""
+    alone = world.store.add(
+        _body("forget-me", NOW - HOUR),
+        messages=[
+            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/gif;base64,R0lGODlh"}}]}
+        ],
+    )
+    world.run()
+    assert b"forget-me" in everything(world.data)
+    blobs = len(list(world.folder.blobs.glob("*/*")))
+    done = forget(world.config(), ids=[alone])
+    assert (done.held, done.blobs, len(list(world.folder.blobs.glob("*/*")))) == (1, 1, blobs - 1)
+    assert b"forget-me" not in everything(world.data)
+    assert b"c43200" in everything(world.data)
+    assert verify(world.config(), against_api=True).unexplained == 0
+    result = world.run()
+    assert (result.sources[0].new, result.sources[0].forgotten) == (0, 1)
+    repair(world.config(), "all")
+    assert b"forget-me" not in everything(world.data)
+
+
+def test_forgetting_by_metadata_and_upstream(world):
+    """All with some metadata are meant, in any version; deleted at the source as well where that is asked for."""
+    meant = {id_ for id_, body in world.store.bodies().items() if json.loads(body)["metadata"] == {"user": "0"}}
+    done = forget(world.config(), metadata={"user": "0"}, upstream=True)
+    assert (done.held, done.deleted_upstream) == (len(meant), len(meant))
+    assert not meant & (world.store.visible_ids() | versions(world.archive()).keys())
+    assert forget(world.config(), ids=["x"], confirm=lambda _: False).held == 0
+
+
+def test_withheld_content_reaches_no_file(tmp_path):
+    """With content = none no answer is anywhere, while usage is whole; with full it is found: the search can find."""
+    with World(tmp_path) as world:
+        body = {**_body("a", NOW - HOUR), "metadata": {"team": "search", "secret": NEEDLE}}
+        world.store.add(body)
+        settings = {"content": "none", "metadata_keys": ("team",)}
+        world.run(**settings)
+        assert NEEDLE.encode() not in everything(world.data)
+        with duckdb.connect(world.folder.snapshot, read_only=True) as connection:
+            told = connection.execute("SELECT total_tokens, metadata FROM completions").fetchall()
+        assert told == [(3, {"team": "search"})]
+        assert world.run().sources[0].changed == 0  # a change of policy alone makes no version
+        world.store.add(_body("b", NOW))
+        world.run()
+        assert NEEDLE.encode() in everything(world.data)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "gz", "page", "array", "folder", "parquet", "duckdb"])
+def test_saved_completions_are_adopted(world, tmp_path, form):
+    """Whatever form they were saved in, what is not held is taken in and marked, and what is held stays as it is."""
+    old = [_body(f"saved-{number}", NOW - 90 * DAY + number) for number in range(3)]
+    held = {**_body(world.ids[0], NOW - 7 * DAY), "model": "other"}
+    path, options = save(tmp_path / "saved", form, [*old, held])
+    done = adopt(world.config(), path, source="prod", **options)
+    assert (done.new, done.held) == (3, 1)
+    assert len(done.skipped) == (form in {"jsonl", "gz", "folder"})
+    world.run()
+    with duckdb.connect(world.folder.snapshot, read_only=True) as connection:
+        told = connection.execute(
+            "SELECT origin, count(*), any_value(model) FROM completions GROUP BY ALL ORDER BY ALL"
+        )
+        assert told.fetchall() == [("adopted", 3, "m"), ("api", 14, "m")]
+    assert verify(world.config(), against_api=True).unexplained == 0
+    assert adopt(world.config(), path, source="prod", **options).new == 0
+
+
+def save(path, form, bodies):
+    """Save completions in one of the forms that people have."""
+    path.mkdir()
+    lines = "\n".join(["", *map(json.dumps, bodies), "no json"]).encode()
+    if form in {"jsonl", "folder"}:
+        (path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + lines)
+        return (path if form == "folder" else path / "a.jsonl"), {}
+    if form == "gz":
+        (path / "a.jsonl.gz").write_bytes(gzip.compress(lines))
+        return path / "a.jsonl.gz", {}
+    if form in {"page", "array"}:
+        text = bodies if form == "array" else {"object": "list", "data": bodies, "has_more": False}
+        (path / "a.json").write_text(json.dumps(text, indent=1))
+        return path / "a.json", {}
+    with duckdb.connect(path / "a.duckdb") as connection:
+        connection.execute("CREATE TABLE kept (number BIGINT, body VARCHAR)")
+        connection.executemany("INSERT INTO kept VALUES (1, ?)", [[json.dumps(body)] for body in bodies])
+        if form == "parquet":
+            connection.execute(f"COPY kept TO '{path / 'a.parquet'}'")
+    return (path / "a.parquet", {}) if form == "parquet" else (path / "a.duckdb", {"table": "kept"})
+
+
+def test_what_cannot_be_adopted(world, tmp_path):
+    """A source that is not configured, a file of another kind and a column that is not there are told in words."""
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(ConfigError, match="no source other"):
+        adopt(world.config(), tmp_path / "a.txt", source="other")
+    with pytest.raises(UsageError, match="none of the files"):
+        adopt(world.config(), tmp_path / "a.txt", source="prod")
+    path, _ = save(tmp_path / "saved", "duckdb", [_body("a", 1)])
+    with pytest.raises(UsageError, match="which column"):
+        adopt(world.config(), path, source="prod", table="kept", column="nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="holds no"):
+        adopt(world.config(), tmp_path / "empty", source="prod")
