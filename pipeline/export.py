@@ -154,6 +154,8 @@ class Export:
                 return
             if isinstance(answer, Refusal):
                 return
+            self._intake.known(answer)
+            self._intake.take(answer)  # what the API shows is kept, whatever it was asked for
             oldest, asked_at = _oldest(answer), answer.server_time
         held = min((footer.first for footer in listed(self._archive) if footer.first is not None), default=None)
         is_known = oldest is not None and held is not None and held < oldest
