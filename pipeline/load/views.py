@@ -34,27 +34,29 @@ VIEWS: dict[str, tuple[str, str]] = {
     "conversations": (
         "One row per turn of a completion: the input messages, then the answers, in their order.",
         """
-        SELECT source, completion_id, created, created_date, "index" AS position, 'input' AS direction,
-            NULL::BIGINT AS choice_index, role, content, content_parts, tool_calls
-        FROM messages
-        UNION ALL
-        SELECT choices.source, choices.completion_id, choices.created, choices.created_date,
-            coalesce(inputs.turns, 0) + row_number() OVER (
-                PARTITION BY choices.source, choices.completion_id ORDER BY choices."index"
-            ) - 1 AS position,
-            'answer' AS direction, choices."index" AS choice_index, choices.role, choices.content,
-            NULL AS content_parts, calls.tool_calls
-        FROM choices
-        LEFT JOIN (
-            SELECT source, completion_id, count(*) AS turns FROM messages GROUP BY source, completion_id
-        ) AS inputs USING (source, completion_id)
-        LEFT JOIN (
+        WITH inputs AS (
+            SELECT source, completion_id, count(*) AS sent FROM messages GROUP BY source, completion_id
+        ), answers AS (
+            SELECT *, row_number() OVER (PARTITION BY source, completion_id ORDER BY "index") - 1 AS place
+            FROM choices
+        ), calls AS (
             SELECT source, completion_id, choice_index, to_json(list({
                 'id': id, 'type': type, 'name': name, 'arguments': arguments, 'input': input
             } ORDER BY "index"))::VARCHAR AS tool_calls
             FROM tool_calls GROUP BY source, completion_id, choice_index
-        ) AS calls ON calls.source = choices.source AND calls.completion_id = choices.completion_id
-            AND calls.choice_index = choices."index"
+        ), turns AS (
+            SELECT source, completion_id, created, created_date, "index" AS position, 'input' AS direction,
+                NULL::BIGINT AS choice_index, role, content, content_parts, tool_calls
+            FROM messages
+            UNION ALL
+            SELECT source, completion_id, created, created_date, coalesce(sent, 0) + place AS position,
+                'answer' AS direction, "index" AS choice_index, role, content, NULL AS content_parts, tool_calls
+            FROM (SELECT *, coalesce("index", place) AS choice_index FROM answers) AS answers
+            LEFT JOIN inputs USING (source, completion_id)
+            LEFT JOIN calls USING (source, completion_id, choice_index)
+        )
+        SELECT turns.*, completions.gone_at
+        FROM turns LEFT JOIN completions ON completions.source = turns.source AND completions.id = turns.completion_id
         """,
     ),
 }

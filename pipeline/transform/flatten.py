@@ -25,9 +25,9 @@ def flatten(segment: Segment, *, tokens: bool = False) -> Batch:
     received = _of(segment, "completion")
     every = versions.read(received)
     read, gone = every.latest(), Gone.of(_of(segment, "gone"))
-    parents = Parents.of(segment, read)
+    parents, all_parents = Parents.of(segment, read), Parents.of(segment, every)
     turns = messages.fetched(segment, _of(segment, "messages"))
-    inline = messages.inline(parents, read)
+    inline = messages.inline(all_parents, every, turns)
     return Batch(
         bookmark=Bookmark(segment.source, segment.number),
         tables={
@@ -36,7 +36,7 @@ def flatten(segment: Segment, *, tokens: bool = False) -> Batch:
             "tool_calls": tables.tool_calls(parents, read),
             "messages": pa.concat_tables([messages.rows(turns), messages.rows(inline)]),
             "logprobs": logprobs.rows(parents, read, is_asked=tokens),
-            "metadata_history": history.rows(Parents.of(segment, every), every, gone),
+            "metadata_history": history.rows(all_parents, every, gone),
             "rejects": pa.concat_tables(
                 [tables.rejects(parents, read.rejects), tables.rejects(turns.parents, turns.rejects)]
             ),

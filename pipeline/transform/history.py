@@ -56,26 +56,30 @@ class Gone:
 
 def rows(parents: Parents, versions: Versions, gone: Gone) -> pa.Table:
     """Make one row per version, each valid until the next one of this segment, or until its completion went."""
-    ids, fetched = parents.id.to_pylist(), versions.received["fetched_at"].to_pylist()
-    valid_to: list[Any] = [None] * len(ids)
-    last: dict[str, int] = {}
-    for row, id_ in enumerate(ids):
-        if id_ in last:
-            valid_to[last[id_]] = fetched[row]
-        last[id_] = row
-    for id_, mark in zip(gone.ids, gone.marks, strict=True):
-        if id_ in last:
-            valid_to[last[id_]] = mark.gone_at
+    fetched = versions.received["fetched_at"].combine_chunks()
     return table(
         "metadata_history",
         {
             **parents.children(None),
-            "valid_from": versions.received["fetched_at"].combine_chunks(),
-            "valid_to": pa.array(valid_to, TIMESTAMP),
+            "valid_from": fetched,
+            "valid_to": _valid_to(parents.id.to_pylist(), fetched, gone),
             **fields(versions.completions, "metadata"),
             "content_hash": [digest.hex() for digest in versions.received["content_hash"].to_pylist()],
         },
     )
+
+
+def _valid_to(ids: list[str], fetched: pa.Array, gone: Gone) -> pa.Array:
+    valid_to: list[Any] = [None] * len(ids)
+    last: dict[str, int] = {}
+    for row, id_ in enumerate(ids):
+        if id_ in last:
+            valid_to[last[id_]] = fetched[row].as_py()
+        last[id_] = row
+    for id_, mark in zip(gone.ids, gone.marks, strict=True):
+        if id_ in last:
+            valid_to[last[id_]] = mark.gone_at
+    return pa.array(valid_to, TIMESTAMP)
 
 
 def updates(received: pa.Table, gone: Gone) -> dict[str, pa.Table]:

@@ -47,11 +47,14 @@ def fetched(segment: Segment, received: pa.Table) -> Turns:
     return Turns(Parents.of_rows(segment, received), messages, {row: unfit for row, unfit in rejects.items() if unfit})
 
 
-def inline(parents: Parents, versions: Versions) -> Turns:
-    """Take what came inside completions."""
-    rows = [row for row, shape in enumerate(versions.completions) if shape.input_messages is not None]
-    found = [versions.completions[row].input_messages or [] for row in rows]
-    return Turns(parents.at(rows), found)
+def inline(parents: Parents, versions: Versions, turns: Turns) -> Turns:
+    """Take what came inside completions and was not fetched too; of several versions the last that has any counts."""
+    sent = [row for row, shape in enumerate(versions.completions) if shape.input_messages is not None]
+    ids = parents.at(sent).id.to_pylist()
+    fetched = set(turns.parents.id.to_pylist())
+    last = {id_: row for id_, row in zip(ids, sent, strict=True) if id_ not in fetched}
+    rows = sorted(last.values())
+    return Turns(parents.at(rows), [versions.completions[row].input_messages or [] for row in rows])
 
 
 def rows(turns: Turns) -> pa.Table:
@@ -75,17 +78,26 @@ def rows(turns: Turns) -> pa.Table:
 
 def _content(message: InputMessage) -> tuple[str | None, bytes | None]:
     """Return the text, and the parts as JSON: some servers send the parts in place of the text."""
-    parts = bytes(message.content_parts) if message.content_parts and message.content_parts != _NULL else None
-    content = bytes(message.content)
-    if content.startswith(b'"'):
+    content, parts = message.content, bytes(message.content_parts) if _is_told(message.content_parts) else None
+    if _is_text(content):
         return msgspec.json.decode(content), parts
-    return None, parts or (content if content and content != b"null" else None)
+    return None, parts or (bytes(content) if _is_told(content) else None)
+
+
+def _is_told(raw: msgspec.Raw) -> bool:
+    return bool(raw) and raw != _NULL
+
+
+def _is_text(raw: msgspec.Raw) -> bool:
+    return bytes(raw).startswith(b'"')
 
 
 def _extra(message: InputMessage) -> str | None:
     """Put together what no column takes."""
     rare: dict[str, Any] = {name: getattr(message, name) for name in _RARE}
-    found = {name: raw for name, raw in rare.items() if raw and raw != _NULL}
+    if _is_told(message.content_parts) and not _is_text(message.content):
+        rare["content"] = message.content
+    found = {name: raw for name, raw in rare.items() if _is_told(raw)}
     if message.extra:
         found |= msgspec.json.decode(message.extra, type=dict[str, msgspec.Raw])
     return msgspec.json.encode(found).decode() if found else None

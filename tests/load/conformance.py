@@ -212,11 +212,15 @@ class Conformance:
         self.both(tmp_path, batches)
 
     def story(self):
-        """Make a base and a load after it in which completions come, go, move and change places."""
+        """Make a base and a load after it in which completions come, go, return, move and change places."""
         source = Source()
         a, b, c = Version("a"), Version("b", TENTH + DAY, calls=1), example(id="c", created=None)
-        base = [source.batch(a, b, c)]
-        moved = source.batch(Version("a", b.created, choices=2), Version("b", a.created), Version("d", TENTH + DAY))
+        base = [source.batch(a, b, c, Version("gone", TENTH + 4 * DAY))]
+        moved = source.batch(
+            *(Version("a", b.created, choices=2), Version("b", a.created), Version("d", TENTH + DAY)),
+            fetched={"gone": 2},
+            gone=["c", "gone"],
+        )
         moved_again = source.batch(Version("a", TENTH + 2 * DAY), Version("c", TENTH), Version("e", TENTH + 3 * DAY))
         return base, [moved, moved_again]
 

@@ -46,7 +46,7 @@ class Source:
         self._held: dict[str, int | None] = {}
 
     def batch(self, *versions: Version, fetched: Mapping[str, int] | None = None, gone: Sequence[str] = ()) -> Batch:
-        """Make the next segment's batch; ``fetched`` says of how many messages, ``gone`` what went."""
+        """Make the next segment's batch; ``fetched`` says of how many messages (one rejected), ``gone`` what went."""
         self.segment += 1
         held = dict(self._held)
         replaced = {version.id: self._held[version.id] for version in versions if version.id in self._held}
@@ -55,6 +55,7 @@ class Source:
         for id_, count in (fetched or {}).items():
             child = _child(self.name, self.segment, id_, self._held[id_])
             rows["messages"] += [child | {"index": n, "role": "user", "content": str(count)} for n in range(count)]
+            rows["rejects"].append(child | {"path": "messages[0].name", "reason": "no"})
         inline = {version.id for version in versions if version.messages}
         return Batch(
             Bookmark(self.name, self.segment),
@@ -64,6 +65,10 @@ class Source:
             self._updates({id_: held[id_] for id_ in (*replaced, *gone)}, gone),
             sum(version.rejects > 0 for version in versions),
         )
+
+    def holds(self, id_: str) -> bool:
+        """Say whether a segment brought a completion."""
+        return id_ in self._held
 
     def _updates(self, closed: Mapping[str, int | None], gone: Sequence[str]) -> dict[str, pa.Table]:
         """Say what the segment closes of rows held before."""

@@ -198,14 +198,59 @@ def test_usage_views(tmp_path):
 
 
 def test_freshness(tmp_path):
-    """Freshness is what the latest run of each source said."""
+    """Freshness is what the latest run of each source said, with the safety that it saw."""
     one, two = Source("one"), Source("two")
-    TestDuckDB().load(tmp_path, [one.batch(), one.batch()], [two.batch()])
-    freshness = "SELECT source, run_id, complete, data_through::VARCHAR FROM freshness ORDER BY source"
-    assert ask(writer_of(tmp_path), freshness) == [
-        ("one", "run-2", True, "2026-02-09 00:00:00+00"),
-        ("two", "run-1", True, "2026-02-09 00:00:00+00"),
+    told = {"is_horizon_known": True, "messages_waiting": 3, "missed": 4, "horizon": 5, "safety": 6}
+    TestDuckDB().load(tmp_path, [one.batch(), with_run(one.batch(), told)], [two.batch()])
+    freshness = f"SELECT source, run_id, complete, data_through::VARCHAR, {', '.join(told)} FROM freshness"
+    assert ask(writer_of(tmp_path), f"{freshness} ORDER BY source") == [
+        ("one", "run-2", True, "2026-02-09 00:00:00+00", *told.values()),
+        ("two", "run-1", True, "2026-02-09 00:00:00+00", *[None] * len(told)),
     ]
+    times = "oldest_listed, lost_from, lost_to, swept_through"
+    assert ask(writer_of(tmp_path), f"SELECT DISTINCT {times} FROM freshness") == [(None,) * 4]
+
+
+def with_run(batch, told):
+    """Let the run of a batch say more."""
+    rows = [row | told for row in batch.tables["runs"].to_pylist()]
+    batch.tables["runs"] = pa.Table.from_pylist(rows, batch.tables["runs"].schema)
+    return batch
+
+
+def test_conversations(tmp_path):
+    """Inputs come first, then each answer with its own calls, counted from 0; what is gone says so."""
+    source = Source()
+    batches = [
+        source.batch(example(choices=2, calls=2), Version("alone", TENTH + DAY, calls=1)),
+        source.batch(fetched={"chatcmpl-1": 2}),
+        source.batch(gone=["alone"]),
+    ]
+    batches[0].tables["choices"] = without_index(batches[0].tables["choices"], "alone")
+    TestDuckDB().load(tmp_path, batches)
+    turns = "SELECT completion_id, position, direction, choice_index, content, gone_at IS NULL, tool_calls"
+    first, second = '{"id":"call","type":null,"name":null,"arguments":null,"input":null}', "[{0},{0}]"
+    assert ask(writer_of(tmp_path), f"{turns} FROM conversations ORDER BY created, position") == [
+        ("chatcmpl-1", 0, "input", None, "2", True, None),
+        ("chatcmpl-1", 1, "input", None, "2", True, None),
+        ("chatcmpl-1", 2, "answer", 0, "hello", True, second.format(first)),
+        ("chatcmpl-1", 3, "answer", 1, "hello", True, None),
+        ("alone", 0, "answer", None, "hello", False, f"[{first}]"),
+    ]
+
+
+def without_index(choices, id_):
+    """Take the index from the choices of a completion, as some servers send them."""
+    rows = [row | ({"index": None} if row["completion_id"] == id_ else {}) for row in choices.to_pylist()]
+    return pa.Table.from_pylist(rows, choices.schema)
+
+
+def test_another_setting_of_logprobs(tmp_path):
+    """A file made without log probabilities is made anew where they are asked for, and the other way round."""
+    TestDuckDB().load(tmp_path, [Source().batch(example())])
+    for asked, held in ((False, {"prod": 1}), (True, {})):
+        with contextlib.closing(DuckDBDestination(writer_of(tmp_path), logprobs=asked)) as destination:
+            assert destination.bookmarks() == held
 
 
 @pytest.mark.parametrize(

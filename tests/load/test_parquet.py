@@ -236,6 +236,26 @@ def test_dataset_that_is_not_as_told(tmp_path, damage):
     assert open_in(tmp_path).bookmarks() == {"prod": 1}
 
 
+def test_dataset_of_another_layout(tmp_path):
+    """A dataset made with another setting holds nothing and says so; opening it takes nothing from its readers."""
+    batch = Source().batch(example())
+    assert not open_in(tmp_path, logprobs=True).is_outdated
+    open_in(tmp_path).load([batch])
+    before = files_of(tmp_path)
+    other = open_in(tmp_path, logprobs=True)
+    assert (other.is_outdated, other.bookmarks(), files_of(tmp_path)) == (True, {}, before)
+    assert not open_in(tmp_path).is_outdated
+    other.load([batch])
+    assert (other.is_outdated, other.bookmarks()) == (False, {"prod": 1})
+
+
+def test_damaged_dataset_is_not_outdated(tmp_path):
+    """A dataset that is damaged is of no other layout: it is mended where it lies."""
+    open_in(tmp_path).load([Source().batch(example())])
+    lose(completions_of(tmp_path))
+    assert not open_in(tmp_path).is_outdated
+
+
 def modes_of(folder):
     paths = [folder / "parquet", *(folder / "parquet").rglob("*")]
     return {(path.is_dir(), path.stat().st_mode & 0o777) for path in paths}
