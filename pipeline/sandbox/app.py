@@ -146,7 +146,10 @@ class App:
         """Answer one HTTP request."""
         began = time.monotonic()
         received = self.log.arrived(scope)
+        received.faults = self._acting(received)
         try:
+            if self.on_request is not None:
+                self.on_request(received)
             if self.latency:
                 await asyncio.sleep(self.latency)
             answer = await self._answer(received, scope, receive)
@@ -157,12 +160,6 @@ class App:
 
     async def _answer(self, received: Received, scope: Event, receive: Receive) -> Answer:
         """Let the faults change the store or refuse; else ask the API."""
-        number, seed = received.route_number, self.store.seed
-        received.faults = tuple(
-            fault for fault in self.faults if number and fault.route == received.route and fault.acts_on(number, seed)
-        )
-        if self.on_request is not None:
-            self.on_request(received)
         for fault in of_kind(received.faults, CHANGES):
             self._change(fault, received)
         for fault in of_kind(received.faults, STATUSES):
@@ -171,6 +168,12 @@ class App:
             return of_redirect(fault)
         refusal = self._refusal(received, scope)
         return of_error(refusal, self.store.house) if refusal else await self._from_routes(received, scope, receive)
+
+    def _acting(self, received: Received) -> tuple[Fault, ...]:
+        number, seed = received.route_number, self.store.seed
+        return tuple(
+            fault for fault in self.faults if number and fault.route == received.route and fault.acts_on(number, seed)
+        )
 
     def _change(self, fault: Fault, received: Received) -> None:
         """Delete or edit a row just before it is asked for; a row that is gone already stays gone."""

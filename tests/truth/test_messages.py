@@ -210,13 +210,18 @@ def test_interrupted_ten_times_in_bad_weather(world, count):
 
 def test_a_rate_limit_halves_what_is_in_flight(tmp_path):
     """After a 429 the requests in flight at the server halve within one round trip, then grow by one a round."""
+    at, sent_before = 33, 33 + 7  # what is on its way when the limit is told
+
+    def slow_while_the_limit_is_told(request):
+        told = request.route == "messages" and at < request.route_number <= sent_before
+        world.server.app.latency = 1 if told else 0.05
+
     with World(tmp_path, limit=100, messages=True, messages_at_once=8, retry_attempts=20) as world:
         store(world, 100)
-        limited = Fault("429", at=33, header="retry-after-ms", value="1", route="messages")
-        world.server.app.faults, world.server.app.latency = [limited], 0.05
+        world.server.app.faults = [Fault("429", at=at, header="retry-after-ms", value="1", route="messages")]
+        world.server.app.on_request = slow_while_the_limit_is_told
         assert world.run().sources[0].messages == 100
     flights = [request.in_flight for request in world.server.requests if request.route == "messages"]
-    sent_before = 33 + 7  # what was on its way when the limit was told
     assert max(flights[:sent_before]) == 8
     after = flights[sent_before:]
     assert max(after[:4]) == 4
