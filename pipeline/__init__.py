@@ -24,7 +24,7 @@ def run(config: Config, *, observe: Callable[[Progress], None] | None = None) ->
 
     A failing source is told in the result (``sources``, ``exit_code``) and does not stop the others. Raises
     FolderInUseError, FolderError, RefusedError or DiskFullError where the data folder cannot be used at all.
-    ``observe`` is called with a Progress after every page.
+    ``observe`` is called with a Progress after every page, and after the input messages of every completion.
     """
     from pipeline.nightly import export  # noqa: PLC0415 - importing pipeline must stay light
 

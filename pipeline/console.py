@@ -113,6 +113,9 @@ class Reporter:
 
 def describe(progress: Progress, *, seconds: float, first: int) -> str:
     """Put progress into one line; with an estimate only where it rests on something."""
+    if progress.is_sweep or progress.messages:
+        doing = "sweeping" if progress.is_sweep else f"input messages of {progress.messages:,} completions kept"
+        return f"{progress.source}: {doing}, {progress.pages:,} pages so far"
     reached = progress.reached or progress.server_time
     rate = f", {progress.kept / seconds:,.0f}/s" if seconds >= 1 else ""
     line = (

@@ -7,9 +7,7 @@ Where the walk came to its end, input messages follow (messages.py) and, when it
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -20,20 +18,20 @@ from pipeline.archive.held import Held, anchors, listed
 from pipeline.archive.intake import Counts, Intake
 from pipeline.archive.marks import Gone
 from pipeline.archive.segments import Reading
-from pipeline.errors import IncompleteError, PipelineError, worst
+from pipeline.course import Begun, Course
+from pipeline.errors import PipelineError
 from pipeline.extract.walk import Heard, Refusal, Request, Walk
 from pipeline.failpoints import reach
 from pipeline.handoff import Account, Page, Span
-from pipeline.horizon import Horizon, interval, longest
+from pipeline.horizon import Horizon, longest
 from pipeline.messages import Messages
-from pipeline.result import Finding, Progress, SourceResult
+from pipeline.result import Progress, SourceResult
 from pipeline.stopping import StoppedError
 from pipeline.sweeping import Sweeping, SweepOrder
-from pipeline.usual import RUNS, Past, expected, is_unusual
-from pipeline.version import __version__
+from pipeline.usual import RUNS, Past
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from pipeline.archive.blobs import Blobs
     from pipeline.archive.content import Content
@@ -64,7 +62,7 @@ class Export:
     """Exports one source into its archive, once.
 
     ``claim`` is called with the account that answers first and raises ConfigError where another source has it;
-    ``observe`` is called after every page.
+    ``observe`` is called after every page, and after the input messages of every completion.
     """
 
     def __init__(  # noqa: PLR0913 - each has a name
@@ -83,8 +81,7 @@ class Export:
         self._client = client
         self._claim = claim
         self._observe = observe
-        self._started = datetime.now(UTC)
-        self._clock = time.monotonic()
+        self._begun = Begun(order.run_id, order.fingerprint, order.overlap, bool(order.messages_at_once))
         self._position = archive.position(order.fingerprint)
         self._history = [msgspec.json.decode(body, type=Past) for _, body in islice(archive.runs(), RUNS)]
         self._known_doubts = set(coverage.doubtful(archive.spans(order.fingerprint)))
@@ -114,10 +111,10 @@ class Export:
         """
         why = self._ended_by(lambda: self._walk_all(shown))
         if not self._has_answered:
-            return self._result(why)
+            return self._course(why).result(self._written)
         why = why or self._ended_by(self._follow)
         unwritten = self._ended_by(lambda: self._cut(why, is_end=True))
-        return self._result(why or unwritten)
+        return self._course(why or unwritten).result(self._written)
 
     @staticmethod
     def _ended_by(work: Callable[[], None]) -> Exception | None:
@@ -173,6 +170,7 @@ class Export:
             self._stop,
             self._settle,
             self._lose,
+            lambda: self._tell(None),
             self._heard_at,
         )
         return messages if self._intake.has_rows or not messages.is_settled else None
@@ -191,6 +189,7 @@ class Export:
             horizon=self._horizon,
             stop=self._stop,
             cut=self._cut_with,
+            observe=lambda: self._tell(None, is_sweep=True),
         )
         return sweeping if sweeping.is_due else None
 
@@ -228,7 +227,7 @@ class Export:
                 heard = Heard(answer)
             else:
                 heard = self._keep(answer)
-                self._observe(self._progress(answer))
+                self._tell(_newest(answer))
             reach("run.page")
 
     def _keep(self, page: Page) -> Heard:
@@ -246,11 +245,21 @@ class Export:
             self._oldest_shown = began if self._oldest_shown is None else min(began, self._oldest_shown)
         return Heard(page, known)
 
-    def _progress(self, page: Page) -> Progress:
+    def _tell(self, reached: int | None, *, is_sweep: bool = False) -> None:
+        """Let the caller know how far the export is."""
         counts, tally = self._intake.counts, self._client.tally
-        kept = counts.new + counts.changed
-        return Progress(
-            self._archive.source, tally.pages, kept, tally.bytes, self._walk.start, _newest(page), page.server_time
+        self._observe(
+            Progress(
+                self._archive.source,
+                tally.pages,
+                counts.new + counts.changed,
+                tally.bytes,
+                self._walk.start,
+                reached,
+                self._heard_at,
+                counts.messages,
+                is_sweep,
+            )
         )
 
     # -- writing --------------------------------------------------------------------------------------------------
@@ -258,7 +267,7 @@ class Export:
     def _cut(self, why: Exception | None, *, is_end: bool) -> None:
         """Write what was taken with the span that it completes."""
         spans = self._spans()
-        self._cut_with(spans, run=(self._order.run_id, self._run_record(why, spans)) if is_end else None)
+        self._cut_with(spans, run=(self._order.run_id, self._course(why).record(spans)) if is_end else None)
         if not is_end:
             self._intake.forget_before(self._walk.completed or 0)
         if spans:
@@ -295,198 +304,29 @@ class Export:
             return False
         return self._newest_shown is None or self._newest_shown <= self._newest_anchor
 
-    def _run_record(self, why: Exception | None, spans: tuple[Span, ...]) -> bytes:
-        """Make the row of the table ``runs``; its names are the table's."""
-        counts, tally = self._intake.counts, self._client.tally
-        through = coverage.position([*self._archive.spans(self._order.fingerprint), *spans])
-        why_not = self._why_not(why, spans)
-        return msgspec.json.encode(
-            {
-                "run_id": self._order.run_id,
-                "started_at": _microseconds(self._started),
-                "ended_at": _microseconds(datetime.now(UTC)),
-                "data_through": None if through is None else through * 1_000_000,
-                "complete": why_not is None,
-                "why_not": why_not,
-                "new": counts.new,
-                "changed": counts.changed,
-                "skipped": counts.skipped,
-                "largest_lateness": counts.largest_lateness,
-                "forgotten": counts.forgotten,
-                "messages": counts.messages if self._order.messages_at_once else None,
-                "messages_waiting": self._messages_waiting,
-                "gone": counts.gone,
-                "missed": self._missed,
-                "swept_through": _in_micro(self._swept_through),
-                **self._horizon_record(),
-                "pages": tally.pages,
-                "retries": tally.retries,
-                "bytes": tally.bytes,
-                "findings": [asdict(finding) for finding in self._findings()],
-                "version": __version__,
-            }
+    def _course(self, why: Exception | None) -> Course:
+        """Sum up how the export went so far."""
+        return Course(
+            begun=self._begun,
+            archive=self._archive,
+            why=why,
+            walk=self._walk,
+            counts=self._intake.counts,
+            tally=self._client.tally,
+            history=self._history,
+            known_doubts=self._known_doubts,
+            position=self._position,
+            newest_shown=self._newest_shown,
+            ends_before_what_is_held=self._ends_before_what_is_held,
+            horizon=self._horizon,
+            messages=self._messages,
+            sweeping=self._sweeping,
         )
-
-    def _horizon_record(self) -> dict[str, int | bool | None]:
-        horizon, lost = self._horizon, self._lost
-        return {
-            "oldest_listed": _in_micro(horizon.oldest) if horizon else None,
-            "horizon": horizon.age if horizon else None,
-            "is_horizon_known": horizon.is_known if horizon else None,
-            "safety": self._safety,
-            "lost_from": _in_micro(lost[0]) if lost else None,
-            "lost_to": _in_micro(lost[1]) if lost else None,
-        }
-
-    @property
-    def _safety(self) -> int | None:
-        return self._horizon.safety(interval(self._history)) if self._horizon else None
-
-    @property
-    def _lost(self) -> tuple[int, int] | None:
-        return self._horizon.lost(self._position, self._walk.start) if self._horizon else None
-
-    @property
-    def _messages_waiting(self) -> int | None:
-        return self._messages.waiting if self._messages else None
-
-    @property
-    def _missed(self) -> int:
-        return self._sweeping.waiting if self._sweeping else 0
-
-    @property
-    def _swept_through(self) -> int | None:
-        return coverage.position(coverage.latest_sweep(self._archive.spans(self._order.fingerprint))[1])
-
-    # -- telling --------------------------------------------------------------------------------------------------
-
-    def _result(self, why: Exception | None) -> SourceResult:
-        counts, tally = self._written, self._client.tally
-        through = self._archive.position(self._order.fingerprint)
-        why_not = self._why_not(why, ())
-        return SourceResult(
-            source=self._archive.source,
-            exit_code=self._exit_code(why),
-            complete=why_not is None,
-            data_through=_moment(through),
-            why_not=why_not,
-            hint=why.hint or None if isinstance(why, PipelineError) else None,
-            new=counts.new,
-            changed=counts.changed,
-            skipped=counts.skipped,
-            largest_lateness=counts.largest_lateness,
-            forgotten=counts.forgotten,
-            messages=counts.messages,
-            messages_waiting=self._messages_waiting or 0,
-            gone=counts.gone,
-            missed=self._missed,
-            swept_through=_moment(self._swept_through),
-            oldest_listed=_moment(self._horizon.oldest) if self._horizon else None,
-            horizon=self._horizon.age if self._horizon else None,
-            is_horizon_known=self._horizon is not None and self._horizon.is_known,
-            safety=self._safety,
-            lost=(_moment(self._lost[0]), _moment(self._lost[1])) if self._lost else None,
-            pages=tally.pages,
-            retries=tally.retries,
-            bytes=tally.bytes,
-            seconds=round(time.monotonic() - self._clock, 3),
-            findings=self._findings(),
-        )
-
-    def _exit_code(self, why: Exception | None) -> int:
-        """Return 3 to the first run that meets a doubt or a loss; later runs are not failed by it again."""
-        met = IncompleteError.exit_code if self._lost or set(self._walk.doubtful) - self._known_doubts else 0
-        return worst((met, why.exit_code if isinstance(why, PipelineError) else 0))
-
-    def _why_not(self, why: Exception | None, spans: tuple[Span, ...]) -> str | None:
-        if isinstance(why, StoppedError):
-            return "the run was asked to stop before the end of the list"
-        if isinstance(why, PipelineError):
-            return why.message
-        doubts = coverage.doubtful([*self._archive.spans(self._order.fingerprint), *spans])
-        return f"possibly incomplete: {_seconds(doubts)}" if doubts else None
-
-    def _findings(self) -> tuple[Finding, ...]:
-        found = []
-        if self._walk.doubtful:
-            found.append(
-                Finding(
-                    "possibly-incomplete",
-                    f"{_seconds(self._walk.doubtful)}: more completions share the second than the server shows at once",
-                )
-            )
-        found += [*self._shortfalls(), *self._losses()]
-        lateness = self._intake.counts.largest_lateness or 0
-        if 2 * lateness > self._order.overlap:
-            found.append(
-                Finding(
-                    "lateness",
-                    f"a completion became visible {lateness} s late or more, and the overlap is "
-                    f"{self._order.overlap} s: raise it to twice the lateness",
-                )
-            )
-        return tuple(found)
-
-    def _losses(self) -> Iterator[Finding]:
-        """Say what may have expired unseen, and what was not where it should be."""
-        if self._lost:
-            yield Finding(
-                "may-be-lost",
-                f"completions created between {_seconds([self._lost[0]])} and {_seconds([self._lost[1]])} may have "
-                "expired before they were first seen: nothing held is listed any more, and the list begins there",
-            )
-        elif self._horizon and self._horizon.is_known and (self._safety or 0) <= 0:
-            yield Finding("expiry", "the source lists no further back than the time between two runs: run more often")
-        if self._messages and self._messages.without:
-            yield Finding("no-messages", f"{self._messages.without} completions without input messages at the source")
-        if self._sweeping and self._sweeping.found_late:
-            yield Finding(
-                "found-by-sweep",
-                f"{self._sweeping.found_late} completions were listed that no run had seen: raise the overlap",
-            )
-        if self._sweeping and self._sweeping.unlisted:
-            yield Finding("unlisted", f"{self._sweeping.unlisted} completions answer although they are not listed")
-
-    def _shortfalls(self) -> Iterator[Finding]:
-        """Say where the list shows less than it should: nothing, an early end, or far less than usual."""
-        if self._walk.completed is None:
-            return
-        if self._newest_shown is None and any(footer.completions for footer in self._archive.footers):
-            yield Finding("empty", "the source lists nothing any more; what is held stays")
-        elif self._ends_before_what_is_held:
-            yield Finding(
-                "early-end", "the list ends before completions that are held: deleted, or an old page was shown"
-            )
-        usual = expected(self._history, self._walk.completed * 1_000_000)
-        if is_unusual(self._intake.counts.new, usual):
-            yield Finding(
-                "less-than-usual",
-                f"{self._intake.counts.new:,} new completions, where about {usual:,.0f} are usual for the time since "
-                "the run before",
-            )
 
 
 def _oldest(page: Page) -> int | None:
     return min((row.created for row in page.rows if row.created is not None), default=None)
 
 
-def _moment(second: int | None) -> datetime | None:
-    return None if second is None else datetime.fromtimestamp(second, UTC)
-
-
-def _in_micro(second: int | None) -> int | None:
-    return None if second is None else second * 1_000_000
-
-
 def _newest(page: Page) -> int | None:
     return max((row.created for row in page.rows if row.created is not None), default=None)
-
-
-def _seconds(seconds: list[int]) -> str:
-    """Name seconds in UTC, the first few of many."""
-    named = [datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for second in seconds[:5]]
-    return ", ".join(named) + (f" and {len(seconds) - 5} more" if len(seconds) > 5 else "")  # noqa: PLR2004 - the same 5
-
-
-def _microseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1_000_000)

@@ -39,6 +39,8 @@ class Messages:
     settle: Callable[[int], None]
     lose: Callable[[str, int | None], None]
     """Marks a completion as gone."""
+    observe: Callable[[], None]
+    """Called after each completion."""
     server_time: int
     waiting: int = 0
     without: int = 0
@@ -59,6 +61,7 @@ class Messages:
                     plan.done(fetched.wanted.id)
                 if self.intake.is_full:
                     self.settle(plan.settled)
+                self.observe()
                 reach("run.messages")
         finally:
             self.waiting = plan.waiting

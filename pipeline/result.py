@@ -23,7 +23,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where the walk of one source is, after a page."""
+    """Where the export of one source is, after a page, or after the input messages of one completion."""
 
     source: str
     pages: int
@@ -35,6 +35,10 @@ class Progress:
     reached: int | None
     """``created`` of the page's last completion."""
     server_time: int
+    messages: int = 0
+    """Completions whose input messages were kept so far; they come after the walk."""
+    is_sweep: bool = False
+    """Whether everything is being walked again; it is, from many places at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,8 +89,9 @@ class _Part:
 
 
 class Sweeping:
-    """One run's share of a sweep of one source; ``cut`` writes a segment with spans.
+    """One run's share of a sweep of one source.
 
+    ``cut`` writes a segment with spans, ``observe`` is called after each page;
     ``position`` is how far the runs have read, ``horizon`` what this run learned of the oldest completion listed.
     """
 
@@ -105,6 +106,7 @@ class Sweeping:
         horizon: Horizon,
         stop: Stop,
         cut: Callable[[tuple[Span, ...]], None],
+        observe: Callable[[], None],
     ) -> None:
         self._order = order
         self._archive = archive
@@ -114,6 +116,7 @@ class Sweeping:
         self._horizon = horizon
         self._stop = stop
         self._cut = cut
+        self._observe = observe
         self._budget = order.requests
         self._missed: list[tuple[str, State]] = []
         self._spans: list[Span] = []
@@ -224,6 +227,7 @@ class Sweeping:
         inside = part.inside(answer)
         self._intake.take(inside, part.held)
         part.missing.show(inside)
+        self._observe()
         return Heard(answer, known)
 
     def _go_on(

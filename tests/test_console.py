@@ -1,5 +1,6 @@
 """What people see, word for word where the words matter."""
 
+import dataclasses
 import io
 import json
 import sys
@@ -23,6 +24,18 @@ def test_progress_names_pages_rows_rate_and_date():
     """Pages, completions, rate and the date that the walk has reached."""
     line = console.describe(progress(START + 10), seconds=10, first=START)
     assert line == "prod: 5 pages, 500 completions kept, 50/s, reached 2026-01-10 00:00:10 UTC"
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ({"messages": 1200}, "prod: input messages of 1,200 completions kept, 5 pages so far"),
+        ({"is_sweep": True, "messages": 1200}, "prod: sweeping, 5 pages so far"),
+    ],
+)
+def test_progress_tells_what_follows_the_walk(where, told):
+    """Input messages and a sweep have no date to go by, but are not silent."""
+    assert console.describe(dataclasses.replace(progress(None), **where), seconds=10, first=START) == told
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,15 @@ def test_run_tells_of_every_page(place):
     assert heard[-1].kept == 3
 
 
+def test_run_tells_of_what_follows_the_walk(place):
+    """``observe`` hears of every completion whose input messages are kept, and of the pages of a sweep."""
+    heard = []
+    for _ in range(2):
+        pipeline.run(place.config(bare=True, messages=True, sweep_every=0.0), observe=heard.append)
+    assert [progress.messages for progress in heard][:4] == [0, 1, 2, 3]
+    assert [progress.is_sweep for progress in heard].count(True) >= 1
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_errors_survive_pickling(kind):
     """An error crosses process borders with its message, hint and code."""
