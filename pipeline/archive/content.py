@@ -210,18 +210,21 @@ def _tool_choice(raw: bytes) -> bytes | None:
     return raw if raw == b"null" or raw in _TOOL_CHOICES else None
 
 
-def _counters(raw: bytes) -> bytes | None:
-    """Keep the integers of usage at any depth, also of counters not known today."""
+#: Counters lie two levels deep.
+_DEEPEST = 8
+
+
+def _counters(raw: bytes, levels: int = _DEEPEST) -> bytes | None:
+    """Keep the integers of usage, some levels deep, also of counters not known today."""
     if raw == b"null" or _INTEGER.fullmatch(raw):
         return raw
-    if not raw.startswith(b"{") or jsontext.depth(raw) > _DEEPEST:
+    if not raw.startswith(b"{") or not levels:
         return None
-    kept = {name: text for name, value in _members(raw) if _is_counter(name) and (text := _counters(value)) is not None}
-    return _written(kept)
+    told = ((name, _counters(value, levels - 1)) for name, value in _members(raw) if _is_counter(name))
+    return _written({name: text for name, text in told if text is not None})
 
 
-#: Counters lie two levels deep; a key that is no plain word might carry anything.
-_DEEPEST = 8
+#: A key that is no plain word might carry anything.
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
