@@ -94,7 +94,7 @@ def clear_beside(folder: DataFolder) -> None:
 
 
 def is_outdated(name: str, config: Config, folder: DataFolder) -> bool:
-    """Tell whether a destination that readers see was made with another layout, and must be made anew beside it."""
+    """Tell whether a destination that readers see cannot be gone on with, and must be made anew beside it."""
     if name != "parquet":
         return False  # readers of DuckDB see the snapshot, which serves until the next one is published
     return _parquet(config, folder, folder.parquet).is_outdated

@@ -110,7 +110,9 @@ class Course:
 
     @property
     def _safety(self) -> int | None:
-        return self.horizon.safety(interval(self.history)) if self.horizon else None
+        if self.horizon is None:
+            return None
+        return self.horizon.safety(interval(self.history, self.horizon.asked_at))
 
     @property
     def _lost(self) -> tuple[int, int] | None:

@@ -62,9 +62,9 @@ class Horizon:
         return position, self.oldest
 
 
-def interval(history: Sequence[Past]) -> int:
-    """Return the longest time between two recent runs; a day until there were two."""
-    ends = [past.data_through // 1_000_000 for past in history if past.data_through is not None]
+def interval(history: Sequence[Past], now: int) -> int:
+    """Return the longest time between two recent runs, the one of ``now`` among them; a day until there were two."""
+    ends = [now, *(past.data_through // 1_000_000 for past in history if past.data_through is not None)]
     return max((end - before for end, before in pairwise(ends) if end > before), default=DAY)
 
 

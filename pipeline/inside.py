@@ -59,7 +59,7 @@ class Inside:
         if len(archives) == len(segments.sources(self._folder.archive)):
             referred: set[bytes] = set().union(*(self._references(archive) for archive in archives))
             self.problems += check_blobs(self._blobs, referred)
-        if any(problem.kind.startswith(("segment", "archive")) for problem in self.problems):
+        if any(problem.kind.startswith(("segment", "archive", "forgotten-damaged")) for problem in self.problems):
             self.notes.append("Parquet and DuckDB were not compared: the archive they come from is not whole")
             return
         self._verify_destinations(archives)

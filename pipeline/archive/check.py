@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.archive import ledger, segments
+from pipeline.archive import ledger, segments, tombstones
 from pipeline.archive.segments import Archive, recomputed
 from pipeline.errors import FolderError
 from pipeline.result import Problem
@@ -29,10 +29,18 @@ def check(folder: Path, source: str, blobs: Blobs, *, scratch: Path) -> Iterator
     """Yield everything wrong with the archive of one source; nothing means that all of it is as it was written."""
     yield from _files(folder / source)
     try:
+        tombstones.read(folder / source)
+    except FolderError as error:
+        yield Problem("forgotten-damaged", str(folder / source / tombstones.NAME), error.message, RESTORE)
+        return
+    try:
         archive = Archive(folder, source, scratch=scratch)
     except FolderError as error:
         yield Problem("archive-unreadable", source, error.message, error.hint)
         return
+    if any(entry.replaces for entry in archive.entries.values()) and not archive.tombstones.are_there:
+        where = str(folder / source / tombstones.NAME)
+        yield Problem("forgotten-missing", where, "segments were rewritten to forget completions", RESTORE)
     for footer in archive.footers:
         yield from check_rows(archive, footer.number, blobs)
 

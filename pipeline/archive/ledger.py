@@ -12,6 +12,7 @@ import msgspec
 
 from pipeline import files
 from pipeline.errors import FolderError
+from pipeline.seal import Sealed, seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 NAME = "ledger.jsonl"
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(Sealed, frozen=True):
     """One segment, as it was written."""
 
     number: int
@@ -39,7 +40,7 @@ def read(folder: Path) -> dict[int, Entry]:
     except FileNotFoundError:
         return {}
     try:
-        entries = [msgspec.json.decode(line, type=Entry) for line in lines]
+        entries = [unseal(line, Entry) for line in lines]
     except msgspec.MsgspecError as error:
         raise FolderError(
             f"{path} is damaged: {error}",
@@ -51,7 +52,7 @@ def read(folder: Path) -> dict[int, Entry]:
 def write(folder: Path, entries: Mapping[int, Entry], *, scratch: Path) -> None:
     """Replace the ledger, whole."""
     path = folder / NAME
-    lines = [msgspec.json.encode(entries[number]) + b"\n" for number in sorted(entries)]
+    lines = [seal(entries[number]) + b"\n" for number in sorted(entries)]
     with files.explained(path):
         files.write_whole(path, b"".join(lines), scratch=scratch)
 

@@ -12,6 +12,7 @@ import msgspec
 
 from pipeline import files
 from pipeline.errors import FolderError
+from pipeline.seal import Sealed, seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,16 +23,21 @@ if TYPE_CHECKING:
 NAME = "forgotten.json"
 
 
-class Tombstones(msgspec.Struct, frozen=True):
+class Tombstones(Sealed, frozen=True):
     """What was forgotten of one source, by the SHA-256 of ids, in hex."""
 
     pending: frozenset[str] = frozenset()
     """Segments may still hold them: an interrupted forgetting is finished by the next run."""
     done: frozenset[str] = frozenset()
 
+    @property
+    def are_there(self) -> bool:
+        """Whether anything was forgotten."""
+        return bool(self.pending or self.done)
+
     def cover(self, id_: str) -> bool:
         """Tell whether a completion was forgotten."""
-        return bool(self.pending or self.done) and (digest(id_) in self.pending or digest(id_) in self.done)
+        return self.are_there and (digest(id_) in self.pending or digest(id_) in self.done)
 
     def adding(self, ids: Iterable[str]) -> Tombstones:
         """Return these and tombstones for ``ids``, pending."""
@@ -55,7 +61,7 @@ def read(folder: Path) -> Tombstones:
     """Return what was forgotten; nothing where there is no file. Raises FolderError for one that is damaged."""
     path = folder / NAME
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Tombstones)
+        return unseal(path.read_bytes(), Tombstones)
     except FileNotFoundError:
         return Tombstones()
     except msgspec.MsgspecError as error:
@@ -69,4 +75,4 @@ def write(folder: Path, tombstones: Tombstones, *, scratch: Path) -> None:
     """Replace the tombstones; durable when this returns."""
     path = files.make_folder(folder) / NAME
     with files.explained(path):
-        files.write_whole(path, msgspec.json.encode(tombstones, order="sorted"), scratch=scratch)
+        files.write_whole(path, seal(tombstones), scratch=scratch)

@@ -16,6 +16,7 @@ from pipeline.load import manifest
 from pipeline.load.duckdb import explained, read_only
 from pipeline.load.tables import quoted
 from pipeline.schema import TABLES, digest
+from pipeline.seal import unseal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,10 +59,8 @@ def tables_of_parquet(root: Path) -> dict[str, str]:
 
 def bookmarks_of_parquet(root: Path) -> Mapping[str, int]:
     """Return the last segment by source that the manifest claims; nothing where it cannot be read."""
-    try:
-        return msgspec.json.decode((root / manifest.NAME).read_bytes(), type=manifest.Manifest).bookmarks
-    except (FileNotFoundError, msgspec.MsgspecError):
-        return {}
+    told = manifest.told(root)
+    return told.bookmarks if told else {}
 
 
 def bookmarks_of_duckdb(file: Path) -> Mapping[str, int]:
@@ -84,7 +83,7 @@ def counts(expected: Path) -> dict[str, tuple[int, int, int]]:
 def compare_files(root: Path, *, logprobs: bool = False) -> Iterator[Difference]:
     """Compare the files of the Parquet dataset with its manifest: names, sizes, hashes, and nothing besides."""
     try:
-        told = msgspec.json.decode((root / manifest.NAME).read_bytes(), type=manifest.Manifest)
+        told = unseal((root / manifest.NAME).read_bytes(), manifest.Manifest)
     except FileNotFoundError:
         yield Difference(str(root / manifest.NAME), "is not there")
         return

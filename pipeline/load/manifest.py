@@ -12,13 +12,15 @@ import msgspec
 import pyarrow.parquet as pq
 
 from pipeline import files, schema
+from pipeline.seal import Sealed, seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 NAME = "manifest.json"
-FORMAT = 1
+#: 1 had no seal.
+FORMAT = 2
 DATA = "data.parquet"
 
 
@@ -30,43 +32,41 @@ class File(msgspec.Struct, frozen=True):
     bytes: int
 
 
-class Manifest(msgspec.Struct, frozen=True):
+class Manifest(Sealed, frozen=True):
     """What the dataset holds."""
 
     format: int = FORMAT
     schema: str = msgspec.field(default_factory=schema.digest)
-    bookmarks: dict[str, int] = {}
+    bookmarks: dict[str, int] = msgspec.field(default_factory=dict)
     """Last segment by source."""
     unfinished: frozenset[str] = frozenset()
     """Folders (``source=…/created_date=…``) that a load is writing: after a crash the next one rewrites them too."""
-    files: dict[str, File] = {}
+    files: dict[str, File] = msgspec.field(default_factory=dict)
     """By path relative to the root."""
 
 
 def read(root: Path, layout: str | None = None) -> Manifest:
     """Return the manifest if the dataset is as it says, and of this layout, else one that holds nothing."""
     manifest = told(root)
-    current = manifest and (manifest.format, manifest.schema) == (FORMAT, layout or schema.digest())
-    return manifest if manifest and current and _describes(manifest, root) else Manifest()
+    return manifest if manifest and _is_true(manifest, root, layout or schema.digest()) else Manifest()
 
 
 def told(root: Path) -> Manifest | None:
     """Return what the manifest says, true or not; None where there is none that can be read."""
     try:
-        return msgspec.json.decode((root / NAME).read_bytes(), type=Manifest)
-    except (FileNotFoundError, msgspec.DecodeError):
+        return unseal((root / NAME).read_bytes(), Manifest)
+    except (FileNotFoundError, msgspec.MsgspecError):
         return None
 
 
-def is_of_another_layout(root: Path, layout: str) -> bool:
-    """Tell whether a dataset lies there that another version, or another setting, has made."""
-    manifest = told(root)
-    return manifest is not None and (manifest.format, manifest.schema) != (FORMAT, layout)
+def is_untrue(root: Path, layout: str) -> bool:
+    """Tell whether a dataset lies there that is of another layout, or not as its manifest says."""
+    return next(data_files(root), None) is not None and not _is_true(told(root), root, layout)
 
 
 def write(manifest: Manifest, root: Path, *, scratch: Path, mode: int) -> None:
     """Replace the manifest."""
-    text = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1)
+    text = msgspec.json.format(seal(manifest), indent=1)
     files.write_whole(root / NAME, text + b"\n", scratch=scratch, mode=mode)
 
 
@@ -82,8 +82,10 @@ def data_files(root: Path) -> Iterator[Path]:
     return root.glob(f"*/source=*/created_date=*/{DATA}")
 
 
-def _describes(manifest: Manifest, root: Path) -> bool:
+def _is_true(manifest: Manifest | None, root: Path, layout: str) -> bool:
     """Compare names and sizes, apart from unfinished folders: a lost, added or cut file cannot go unnoticed."""
+    if manifest is None or (manifest.format, manifest.schema) != (FORMAT, layout):
+        return False
     there = {str(path.relative_to(root)): path.stat().st_size for path in data_files(root)}
     told = {path: file.bytes for path, file in manifest.files.items()}
     finished = {path for path in there.keys() | told.keys() if _folder(path) not in manifest.unfinished}

@@ -53,8 +53,8 @@ class ParquetDestination:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether what lies there has another layout: it must be made anew beside, for readers still see it."""
-        return manifest.is_of_another_layout(self._root, self._layout)
+        """Whether what lies there cannot be gone on with: it must be made anew beside, for readers still see it."""
+        return manifest.is_untrue(self._root, self._layout)
 
     def bookmarks(self) -> Mapping[str, int]:
         """Return the last segment held by source."""

@@ -249,11 +249,13 @@ def test_dataset_of_another_layout(tmp_path):
     assert (other.is_outdated, other.bookmarks()) == (False, {"prod": 1})
 
 
-def test_damaged_dataset_is_not_outdated(tmp_path):
-    """A dataset that is damaged is of no other layout: it is mended where it lies."""
+def test_damaged_dataset_is_outdated(tmp_path):
+    """A dataset that is damaged is made anew beside: until then its readers keep what is left of it."""
     open_in(tmp_path).load([Source().batch(example())])
     lose(completions_of(tmp_path))
-    assert not open_in(tmp_path).is_outdated
+    before = files_of(tmp_path)
+    other = open_in(tmp_path)
+    assert (other.is_outdated, other.bookmarks(), files_of(tmp_path)) == (True, {}, before)
 
 
 def modes_of(folder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import shutil
 
 import duckdb
@@ -13,6 +14,7 @@ from pipeline.adopt import adopt
 from pipeline.errors import ConfigError, UsageError
 from pipeline.forget import forget
 from pipeline.repair import repair
+from pipeline.schema import TABLES
 from pipeline.verify import verify
 
 from .world import DAY, HOUR, NOW, World, prove, versions
@@ -72,6 +74,11 @@ def segment(world):
     return world.folder.archive / "prod" / "00000001.parquet"
 
 
+def tombstones(world):
+    forget(world.config(), ids=[world.ids[0]])
+    return segment(world).parent / "forgotten.json"
+
+
 def data_file(world):
     return next(world.folder.parquet.glob("choices/*/*/data.parquet"))
 
@@ -86,6 +93,8 @@ DAMAGES = {
     "segment missing": (lambda w: segment(w).unlink(), "segment-missing", None),
     "ledger missing": (lambda w: (segment(w).parent / "ledger.jsonl").unlink(), "ledger-missing", "ledger"),
     "ledger spoiled": (lambda w: (segment(w).parent / "ledger.jsonl").write_text("{"), "ledger-damaged", "ledger"),
+    "tombstones spoiled": (lambda w: tombstones(w).write_text("{"), "forgotten-damaged", None),
+    "tombstones missing": (lambda w: tombstones(w).unlink(), "forgotten-missing", None),
     "blob flipped": (lambda w: flip(blob(w)), "blob-damaged", None),
     "blob missing": (lambda w: blob(w).unlink(), "blob-missing", None),
     "blob extra": (lambda w: blob(w).with_name(blob(w).name[:2] + "0" * 62).write_bytes(b"x"), "blob-extra", "blobs"),
@@ -98,6 +107,62 @@ DAMAGES = {
     "snapshot row changed": (lambda w: change_row(w.folder.snapshot), "snapshot-differs", "duckdb"),
     "snapshot spoiled": (lambda w: flip(w.folder.snapshot, everywhere=True), "snapshot-differs", "duckdb"),
 }  # fmt: skip
+
+
+#: By store: its files, and the commands that may mend what is changed in one.
+STORES = {
+    "segments": ("archive/prod/*.parquet", {"backup"}),
+    "ledger": ("archive/prod/ledger.jsonl", {"pipeline rebuild ledger"}),
+    "tombstones": ("archive/prod/forgotten.json", {"backup"}),
+    "blobs": ("blobs/*/*", {"backup"}),
+    "parquet": ("parquet/*/*/*/*.parquet", {"pipeline rebuild parquet"}),
+    "manifest": ("parquet/manifest.json", {"pipeline rebuild parquet"}),
+}
+FLIPS = [(store, seed) for store in STORES for seed in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("store", "seed"), [pytest.param(*flip, marks=pytest.mark.slow if flip[1] else ()) for flip in FLIPS]
+)
+def test_any_bit_anywhere_is_noticed(world, store, seed):
+    """One bit changed at any place of any file is named, with the file and what mends it."""
+    pattern, repairs = STORES[store]
+    forget(world.config(), ids=[world.ids[0]])
+    rng = random.Random(f"{store}{seed}")
+    path = rng.choice(sorted(world.data.glob(pattern)))
+    data = bytearray(path.read_bytes())
+    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    path.write_bytes(data)
+    verdict = verify(world.config())
+    told = [problem for problem in verdict.problems if str(path) in problem.where]
+    assert (verdict.exit_code, bool(told)) == (4, True), verdict
+    assert any(repair in told[0].repair for repair in repairs)
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("what", ["changed", "missing", "extra"])
+@pytest.mark.parametrize("file", ["warehouse", "snapshot"])
+def test_any_row_is_noticed(world, table, what, file):
+    """A row that is changed, missing or there twice in any table of DuckDB is named with its table."""
+    path = getattr(world.folder, file)
+    path.chmod(0o600)
+    one = f"rowid = (SELECT min(rowid) FROM {table})"
+    with duckdb.connect(path) as connection:
+        if not connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]:
+            pytest.skip("the fixture has no row there")
+        connection.execute(
+            {
+                "changed": f"UPDATE {table} SET created_date = created_date + 1 WHERE {one}",
+                "missing": f"DELETE FROM {table} WHERE {one}",
+                "extra": f"INSERT INTO {table} SELECT * FROM {table} WHERE {one}",
+            }[what]
+        )
+    verdict = verify(world.config())
+    kind = {"warehouse": "duckdb-differs", "snapshot": "snapshot-differs"}[file]
+    (told,) = {problem.where.split(",")[0] for problem in verdict.problems if problem.kind == kind}
+    assert (told, verdict.exit_code) == (table, 4)
+    repair(world.config(), "duckdb")
+    assert verify(world.config()).unexplained == 0
 
 
 @pytest.mark.parametrize("name", DAMAGES)

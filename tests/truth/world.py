@@ -15,7 +15,7 @@ from pipeline.archive.segments import Archive
 from pipeline.config import Config, Source
 from pipeline.folder import DataFolder
 from pipeline.load import manifest
-from pipeline.nightly import export
+from pipeline.nightly import Asked, export
 from pipeline.sandbox.clock import Clock
 from pipeline.sandbox.server import Server
 from pipeline.sandbox.store import Store
@@ -36,16 +36,23 @@ KEY = "sk-of-a-test"
 
 
 class Showing(Store):
-    """A store that remembers every row that it showed, in order."""
+    """A store that remembers every row that it showed, in order, and every one that it lost."""
 
     def __init__(self, clock: Clock, shape: Shape | None = None, seed: int = 0) -> None:
         super().__init__(clock, shape, seed)
         self.shown: list[tuple[str, bytes]] = []
+        self.lost: dict[str, bytes] = {}
 
     def list(self, query: Query | None = None) -> Listing:
         listing = super().list(query)
         self.shown += [(json.loads(body)["id"], body) for body in listing.rows]
         return listing
+
+    def delete(self, completion_id: str) -> None:
+        body = self.bodies().get(completion_id)
+        super().delete(completion_id)
+        if body is not None:
+            self.lost[completion_id] = body
 
 
 class World:
@@ -83,10 +90,10 @@ class World:
         """Make the settings of a run."""
         return Config(data=self.data, sources=(self.source(**settings),), parquet=parquet, duckdb=duckdb)
 
-    def run(self, **settings: Any) -> RunResult:
+    def run(self, *, asked: Asked | None = None, **settings: Any) -> RunResult:
         """Export once; what was shown before is forgotten."""
         self.store.shown.clear()
-        return export(self.config(**settings))
+        return export(self.config(**settings), asked=asked)
 
     def lists(self) -> int:
         """Count the list requests so far."""
@@ -123,6 +130,16 @@ def versions(archive: Archive) -> dict[str, list[bytes]]:
         for row in segment.table.to_pylist():
             if row["kind"] == "completion":
                 found.setdefault(row["id"], []).append(row["body"])
+    return found
+
+
+def lives(archive: Archive) -> dict[str, list[bytes | None]]:
+    """Return what an archive holds of each id, oldest first: its versions, and None where it was found gone."""
+    found: dict[str, list[bytes | None]] = {}
+    for segment in archive.after(0):
+        for row in segment.table.to_pylist():
+            if row["kind"] in {"completion", "gone"}:
+                found.setdefault(row["id"], []).append(row["body"] if row["kind"] == "completion" else None)
     return found
 
 
