@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -133,7 +134,7 @@ class Client:
                 return tuple(found)
             if not new or page.last is None:
                 raise IncompleteError(
-                    f"source {self._endpoint.source}: the pages of input messages of {id_} do not get on",
+                    f"source {self._endpoint.source}: the pages of a completion's input messages do not get on",
                     hint="what was read is kept; run again, and if it stays so, tell whoever runs the server",
                 )
             after = page.last
@@ -153,7 +154,7 @@ class Client:
     def _attempt_one(self, id_: str) -> Row | Refusal:
         answer = self._ask(lambda: self._transport.get({}, id_))
         if answer.status != OK:
-            return self._refusal_of_one(answer)
+            return self._refusal_of_one(answer, id_)
         try:
             row = decode_row(answer.body)
         except BadPageError as error:
@@ -168,7 +169,7 @@ class Client:
             query["after"] = after
         answer = self._ask(lambda: self._transport.get(query, id_, "messages"))
         if answer.status != OK:
-            return self._refusal_of_one(answer)
+            return self._refusal_of_one(answer, id_)
         try:
             return decode_messages(answer.body)
         except BadPageError as error:
@@ -177,7 +178,7 @@ class Client:
     def _attempt_delete(self, id_: str) -> None:
         answer = self._ask(lambda: self._transport.delete(id_))
         if answer.status != OK:
-            self._refusal_of_one(answer)
+            self._refusal_of_one(answer, id_)
 
     def _ask(self, ask: Callable[[], Answer]) -> Answer:
         """Make one attempt at a question about one completion, when it is its turn."""
@@ -196,9 +197,9 @@ class Client:
                 self.tally.bytes += len(answer.body)
         return answer
 
-    def _refusal_of_one(self, answer: Answer) -> Refusal:
+    def _refusal_of_one(self, answer: Answer, id_: str) -> Refusal:
         """Say that there is no such completion: 404, and 400 on OGX; raises for everything else."""
-        refusal = self._refusal(answer, Request("", 0))
+        refusal = self._refusal(answer, Request(id_, 0))
         if refusal.status not in {NOT_FOUND, BAD}:
             raise self._unexpected(refusal.status, refusal.message, answer)
         return refusal
@@ -249,7 +250,7 @@ class Client:
     def _refusal(self, answer: Answer, request: Request) -> Refusal:
         """Tell an anchor or limit that was not taken from what ends the source and from what may pass."""
         status, error = answer.status, _Error.of(answer.body)
-        message = _one_line(self._key.hide_in(error.message))
+        message = _one_line(_without_id(self._key.hide_in(error.message), request.after))
         if status == RATE_LIMITED and MONEY & {error.code, error.type}:
             raise RefusedError(
                 self._say(f"{status} {error.code or error.type}: {message}", answer),
@@ -306,6 +307,11 @@ class _Error(msgspec.Struct):
             return msgspec.json.decode(told, type=cls)
         except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError):
             return cls()
+
+
+def _without_id(text: str, id_: str | None) -> str:
+    """Take the completion that was asked for out of the server's text: no log and no run names one (forgetting)."""
+    return re.sub(rf"(?<!\w){re.escape(id_)}(?!\w)", "…", text) if id_ else text
 
 
 def _one_line(text: str) -> str:
