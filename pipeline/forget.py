@@ -9,12 +9,13 @@ Of each completion only the hash of its id stays.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import msgspec
 import pyarrow.compute as pc
 
-from pipeline import assemble, rebuild
+from pipeline import assemble, jsontext, rebuild
 from pipeline.archive import segments
 from pipeline.archive.check import references
 from pipeline.archive.segments import Archive
@@ -49,19 +50,20 @@ def forget(
     Raises FolderInUseError while a run has the folder.
     """
     folder = DataFolder(config.data)
+    folder.insist()
     with owned(folder, share=config.share == "group"):
         archives = open_all(folder)
         found = {archive.source: _find(archive, ids, metadata or {}) for archive in archives}
         held = {id_ for ids_ in found.values() for id_ in ids_}
         named = {*ids, *held}
         if not named or not confirm(len(named)):
-            return Forgotten(0, len(set(ids) - held), 0, 0, ())
+            return Forgotten(len(named), 0, 0, 0, 0, ())
         for archive in archives:
             archive.bury(archive.tombstones.adding({*ids, *found[archive.source]}))
             reach("forget.buried")
         deleted = _delete(config, found) if upstream else 0
         blobs = finish(config, folder, archives)
-        return Forgotten(len(held), len(set(ids) - held), blobs, deleted, _out_of_reach(folder))
+        return Forgotten(len(named), len(held), len(named) - len(held), blobs, deleted, _out_of_reach(folder))
 
 
 def open_all(folder: DataFolder) -> list[Archive]:
@@ -103,10 +105,31 @@ def _find(archive: Archive, ids: Sequence[str], metadata: Mapping[str, str]) -> 
 
 
 def _has(body: bytes, metadata: Mapping[str, str]) -> bool:
+    held = _metadata(body)
+    return all(key in held and _says(bytes(held[key]), value) for key, value in metadata.items())
+
+
+def _metadata(body: bytes) -> Mapping[str, bytes | msgspec.Raw]:
+    """Return the metadata of a body, raw; of one that the decoder refuses, what can be made out."""
     try:
-        held = msgspec.json.decode(body, type=_Metadata).metadata or {}
-        return all(key in held and msgspec.json.decode(held[key]) == value for key, value in metadata.items())
+        return msgspec.json.decode(body, type=_Metadata).metadata or {}
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return _members(_members(body).get("metadata", b""))
+
+
+def _members(raw: bytes) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    with contextlib.suppress(jsontext.NotJSONError):
+        for key, value in jsontext.members(raw):
+            with contextlib.suppress(jsontext.NotJSONError):
+                found[jsontext.text(key)] = value
+    return found
+
+
+def _says(raw: bytes, text: str) -> bool:
+    try:
+        return jsontext.text(raw) == text
+    except jsontext.NotJSONError:
         return False
 
 
