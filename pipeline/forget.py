@@ -160,11 +160,12 @@ def remove_blobs(folder: DataFolder, archives: Iterable[Archive]) -> int:
 
 def _make_anew(config: Config, folder: DataFolder, archives: Sequence[Archive], stop: Stop) -> None:
     """Make every destination anew that is there, also one that is switched off, and publish."""
-    there = [("parquet", folder.parquet), ("duckdb", folder.warehouse)]
-    for result in rebuild.rebuild([name for name, path in there if path.exists()], archives, config, folder, stop):
+    has_duckdb = folder.warehouse.exists() or folder.snapshot.exists()
+    there = [("parquet", folder.parquet.exists()), ("duckdb", has_duckdb)]
+    for result in rebuild.rebuild([name for name, is_there in there if is_there], archives, config, folder, stop):
         if result.error:
             raise PipelineError(result.error, hint=result.hint or "")
-    if folder.warehouse.exists():
+    if has_duckdb:
         assemble.publish(config, folder, anew=True)
     reach("forget.rebuilt")
 
