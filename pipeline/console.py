@@ -225,8 +225,11 @@ def rebuilt(done: Sequence[DestinationResult]) -> str:
 
 def forgotten(done: Forgotten) -> str:
     """Say what was forgotten, and where it may still be."""
-    lines = [f"{done.held:,} completions forgotten, {done.blobs:,} blobs removed"]
-    lines += [f"{done.not_held:,} ids were not held; they are refused from now on"] if done.not_held else []
+    if not done.held + done.not_held:
+        return "nothing was forgotten" + ("" if done.meant else ": nothing held has these metadata")
+    lines = [f"{counted(done.held, 'completion')} forgotten, {counted(done.blobs, 'blob')} removed"]
+    was = "id was" if done.not_held == 1 else "ids were"
+    lines += [f"{done.not_held:,} {was} not held; refused from now on all the same"] if done.not_held else []
     lines += [f"{done.deleted_upstream:,} deleted at the source"] if done.deleted_upstream else []
     lines += [f"out of reach: {place}" for place in done.out_of_reach]
     return "\n".join(lines)
@@ -239,6 +242,11 @@ def adopted(done: Adopted) -> str:
     lines += [_line("skipped", f"{where}: {reason}") for where, reason in done.skipped[:10]]
     lines += [_line("", f"and {len(done.skipped) - 10:,} more")] if len(done.skipped) > 10 else []  # noqa: PLR2004
     return "\n".join(lines)
+
+
+def counted(number: int, what: str) -> str:
+    """Say how many of something there are."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _line(name: str, text: str) -> str:

@@ -81,6 +81,11 @@ class DataFolder:
             )
         return bool(inside)
 
+    def insist(self) -> None:
+        """Raise FolderError where there is no data folder yet."""
+        if not self.exists:
+            raise FolderError(f"there is no data folder at {self.root}", hint="run `pipeline run` first")
+
 
 @contextlib.contextmanager
 def owned(folder: DataFolder, *, share: bool = False) -> Iterator[None]:

@@ -24,8 +24,7 @@ def repair(config: Config, what: str, stop: Stop | None = None) -> list[Destinat
     Raises FolderInUseError while a run has the folder, CheckFailedError where the archive itself is not whole.
     """
     folder, stop = DataFolder(config.data), stop or Stop()
-    if not folder.exists:
-        raise FolderError(f"there is no data folder at {folder.root}", hint="run `pipeline run` first")
+    folder.insist()
     with owned(folder, share=config.share == "group"):
         if what == "ledger":
             return [_ledger(folder, name) for name in sources(folder.archive)]

@@ -165,6 +165,8 @@ class Adopted:
 class Forgotten:
     """What was forgotten."""
 
+    meant: int
+    """Completions that were asked for, confirmed or not."""
     held: int
     """Completions that were held and are not any more."""
     not_held: int

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from pipeline import assemble
 from pipeline.archive.segments import Archive
-from pipeline.errors import FolderError
 from pipeline.folder import DataFolder, owned
 from pipeline.inside import Inside
 from pipeline.listed import Listed
@@ -24,8 +23,7 @@ def verify(config: Config, *, inside: bool = True, against_api: bool = False, st
     ``inside`` recomputes everything from segment bodies, ``against_api`` walks everything listed; nothing is mended.
     """
     folder, stop = DataFolder(config.data), stop or Stop()
-    if not folder.exists:
-        raise FolderError(f"there is no data folder at {folder.root}", hint="run `pipeline run` first")
+    folder.insist()
     with owned(folder, share=config.share == "group"):
         looked = Inside(config, folder, stop)
         if inside:

@@ -45,7 +45,9 @@ def forget(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     def confirm(count: int) -> bool:
         where = " and delete them at the source" if upstream else ""
-        return yes or click.confirm(f"Forget {count:,} completions{where}? This cannot be undone", err=True)
+        return yes or click.confirm(
+            f"Forget {console.counted(count, 'completion')}{where}? This cannot be undone", err=True
+        )
 
     done = forget_all(
         load_config(config_file, data),

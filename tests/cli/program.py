@@ -25,7 +25,9 @@ def environment(**more: str) -> dict[str, str]:
     return {name: text for name, text in {**bare, **more}.items() if text}
 
 
-def pipeline(*arguments: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+def pipeline(
+    *arguments: object, cwd: Path | None = None, stdin: str | None = None, **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run the program to its end."""
     return subprocess.run(
         [*PROGRAM, *map(str, arguments)],
@@ -34,6 +36,7 @@ def pipeline(*arguments: object, cwd: Path | None = None, **env: str) -> subproc
         timeout=PATIENCE,
         check=False,
         cwd=cwd,
+        input=stdin,
         env=environment(**env),
     )
 
