@@ -54,6 +54,11 @@ def copy(path):
     shutil.copy(path, path.with_name("x.parquet"))
 
 
+def add_blob(path):
+    """Put a blob beside another that nothing refers to."""
+    path.with_name(path.name[:2] + "0" * 62).write_bytes(b"x")
+
+
 def flip(path, *, everywhere=False):
     """Change one byte in the middle of a file, or all of them."""
     data = bytearray(path.read_bytes())
@@ -97,14 +102,16 @@ DAMAGES = {
     "the tombstones missing": (lambda w: tombstones(w).unlink(), "forgotten-missing", None),
     "a blob changed": (lambda w: flip(blob(w)), "blob-damaged", None),
     "a blob missing": (lambda w: blob(w).unlink(), "blob-missing", None),
-    "a blob that nothing refers to": (lambda w: blob(w).with_name(blob(w).name[:2] + "0" * 62).write_bytes(b"x"), "blob-extra", "blobs"),
+    "a blob that nothing refers to": (lambda w: add_blob(blob(w)), "blob-extra", "blobs"),
     "a Parquet file changed": (lambda w: flip(data_file(w)), "parquet-differs", "parquet"),
     "a Parquet file missing": (lambda w: data_file(w).unlink(), "parquet-differs", "parquet"),
     "a Parquet file extra": (lambda w: copy(data_file(w)), "parquet-differs", "parquet"),
     "the manifest missing": (lambda w: (w.folder.parquet / "manifest.json").unlink(), "parquet-differs", "parquet"),
     "a row of DuckDB changed, missing or extra": (lambda w: change_row(w.folder.warehouse), "duckdb-differs", "duckdb"),
     "the writer's DuckDB file missing": (lambda w: w.folder.warehouse.unlink(), "duckdb-missing", "duckdb"),
-    "a row of the snapshot changed, missing or extra": (lambda w: change_row(w.folder.snapshot), "snapshot-differs", "duckdb"),
+    "a row of the snapshot changed, missing or extra": (
+        lambda w: change_row(w.folder.snapshot), "snapshot-differs", "duckdb"
+    ),
     "the snapshot spoiled": (lambda w: flip(w.folder.snapshot, everywhere=True), "snapshot-differs", "duckdb"),
 }  # fmt: skip
 
