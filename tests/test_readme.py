@@ -11,6 +11,7 @@ import pytest
 from pipeline.config import TEMPLATE
 from pipeline.console import EXIT_CODES
 from tests.guards import GUARDS
+from tests.truth.test_verify import DAMAGES
 
 README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
@@ -79,3 +80,10 @@ def test_the_guard_table_is_the_one_that_is_tested():
     """Every guard that the tests trigger is in the README, with its next step and exit code."""
     shown = re.findall(r"^\| (.+?) \| `(.+?)` \| (.+?) \| (\d+) \|$", TEXT, re.MULTILINE)
     assert shown == [(guard.name, guard.fault, guard.next_step, str(guard.exit_code)) for guard in GUARDS]
+
+
+def test_the_damage_table_is_the_one_that_is_tested():
+    """Every damage that the tests do is in the README, with what verify calls it and what mends it."""
+    shown = re.findall(r"^\| (.+?) \| `(.+?)` \| (?:`(.+?)`|a backup) \|$", TEXT, re.MULTILINE)
+    tested = [(name, kind, f"pipeline rebuild {by}" if by else "") for name, (_, kind, by) in DAMAGES.items()]
+    assert shown == [*tested, ("a completion listed and not held", "listed-not-held", "pipeline sweep")]
