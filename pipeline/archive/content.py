@@ -21,8 +21,8 @@ from pipeline import jsontext
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-#: A JSON string that is a base64 data URI; what encoders write as \/ is a slash. The repeats (++) never go back: else the
-#: matcher would remember every letter, at a hundred bytes and more.
+#: A JSON string that is a base64 data URI; what encoders write as \/ is a slash. The repeats (++) never go back: else
+#: the matcher would remember every letter, at a hundred bytes and more.
 _DATA_URI = re.compile(rb'"data:([^";,\\]{0,100}(?:;[^";,\\]{1,100}){0,4}?);base64,((?:[A-Za-z0-9+/=]++|\\/)++)"')
 #: Longer texts in places where the API puts names are no names.
 _LONGEST_NAME = 512
