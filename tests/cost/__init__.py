@@ -1,0 +1,1 @@
+"""What tokens cost, compared with genai-prices, where the shipped prices come from."""
