@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline import files
 from pipeline.archive.blobs import Blobs
 from pipeline.archive.content import Content
+from pipeline.errors import PipelineError
 from pipeline.extract.client import Client, Endpoint
 from pipeline.extract.page import Filters
 from pipeline.extract.retry import Policy
@@ -17,7 +18,7 @@ from pipeline.folder import DataFolder
 from pipeline.secret import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
     from os import PathLike
 
@@ -91,6 +92,16 @@ def destination_beside(name: str, config: Config, folder: DataFolder) -> Destina
 def clear_beside(folder: DataFolder) -> None:
     """Remove what was made beside; only the owner of the folder may."""
     files.remove(folder.beside)
+
+
+def bookmarks(folder: DataFolder) -> Iterator[tuple[str, Mapping[str, int]]]:
+    """Yield what each destination that can be read says it holds: the last segment by source."""
+    from pipeline.load import compare  # noqa: PLC0415 - only where something is made anew
+
+    yield "parquet", compare.bookmarks_of_parquet(folder.parquet)
+    for path in (folder.warehouse, folder.snapshot):
+        with contextlib.suppress(PipelineError):
+            yield "duckdb", compare.bookmarks_of_duckdb(path) if path.exists() else {}
 
 
 def is_outdated(name: str, config: Config, folder: DataFolder) -> bool:

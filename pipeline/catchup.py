@@ -75,11 +75,11 @@ class CatchUp:
     logprobs: bool = False
     rejected: dict[str, dict[int, int]] = field(default_factory=dict)
 
-    def load(self, archive: Archive) -> None:
-        """Load every segment that a lane lacks; a stop ends it between two acts."""
+    def load(self, archive: Archive, through: int | None = None) -> None:
+        """Load every segment that a lane lacks, up to ``through``; a stop ends it between two acts."""
         held = {lane.destination.name: lane.holds(archive) for lane in self.lanes}
         first = min((held[lane.destination.name] for lane in self.lanes if not lane.error), default=archive.last)
-        for group in self._groups(archive, first):
+        for group in self._groups(archive, first, through):
             for lane in self.lanes:
                 lane.load(group, held=held[lane.destination.name])
             self.stop.check()
@@ -88,11 +88,11 @@ class CatchUp:
         """Count the completions rejected in segments behind ``segment``."""
         return sum(count for number, count in self.rejected.get(source, {}).items() if number > segment)
 
-    def _groups(self, archive: Archive, first: int) -> Iterator[list[Batch]]:
+    def _groups(self, archive: Archive, first: int, through: int | None) -> Iterator[list[Batch]]:
         """Yield flattened segments in groups of some size."""
         group: list[Batch] = []
         size = 0
-        for segment in archive.after(first):
+        for segment in archive.after(first, through):
             batch = flatten(segment, tokens=self.logprobs)
             if batch.rejected:
                 self.rejected.setdefault(archive.source, {})[segment.number] = batch.rejected

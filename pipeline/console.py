@@ -192,6 +192,8 @@ def verdict(verdict: Verdict) -> str:
     lines += [_line("note", note) for note in verdict.notes]
     for problem in verdict.problems:
         lines += [_line("PROBLEM", f"{problem.where}: {problem.message}"), _line("", problem.repair)]
+    for one in verdict.refused:
+        lines += [_line(one.source, f"NOT ASKED: {one.message}"), _line("", one.hint)]
     lines.append(_line("exit", f"{verdict.exit_code}, {verdict.unexplained:,} unexplained"))
     return "\n".join(lines)
 

@@ -12,7 +12,7 @@ import msgspec
 
 from pipeline import assemble
 from pipeline.archive import segments
-from pipeline.archive.check import check, check_blobs, references
+from pipeline.archive.check import RESTORE, check, check_blobs, references
 from pipeline.archive.segments import Archive
 from pipeline.errors import FolderError, PipelineError
 from pipeline.load import compare
@@ -49,6 +49,8 @@ class Inside:
         self.notes: list[str] = []
         self.compared: list[str] = []
         self.proofs: dict[str, Proof] = {}
+        self._expected: dict[str, int] | None = None
+        """The segments by source that the tables made anew hold."""
 
     def verify(self) -> None:
         """Check the archive, then what is derived from it; where the archive is not whole, only that is told."""
@@ -56,13 +58,23 @@ class Inside:
             self.problems += check(self._folder.archive, name, self._blobs, scratch=self._folder.scratch)
             self._stop.check()
         archives = self._archives()
-        if len(archives) == len(segments.sources(self._folder.archive)):
-            referred: set[bytes] = set().union(*(self._references(archive) for archive in archives))
-            self.problems += check_blobs(self._blobs, referred)
+        self.problems += self._beyond(archives)
         if any(problem.kind.startswith(("segment", "archive", "forgotten-damaged")) for problem in self.problems):
-            self.notes.append("Parquet and DuckDB were not compared: the archive they come from is not whole")
+            self.notes.append("blobs, Parquet and DuckDB were not compared: the archive they come from is not whole")
             return
+        referred: set[bytes] = set().union(*(references(archive) for archive in archives))
+        self.problems += check_blobs(self._blobs, referred)
         self._verify_destinations(archives)
+
+    def _beyond(self, archives: list[Archive]) -> Iterator[Problem]:
+        """Yield what destinations hold of segments that the archive does not reach: it has lost them."""
+        last = {archive.source: archive.last for archive in archives}
+        for name, held in assemble.bookmarks(self._folder):
+            for source, number in sorted(held.items()):
+                if number > last.get(source, 0):
+                    where = str(self._folder.archive / source)
+                    message = f"ends with segment {last.get(source, 0)}, and {name} holds segment {number}"
+                    yield Problem("archive-missing", where, message, RESTORE)
 
     def _archives(self) -> list[Archive]:
         found = []
@@ -76,31 +88,29 @@ class Inside:
             found.append(archive)
         return found
 
-    @staticmethod
-    def _references(archive: Archive) -> set[bytes]:
-        try:
-            return references(archive)
-        except FolderError:
-            return set()  # `check` has told of it
-
     # -- destinations ---------------------------------------------------------------------------------------------
 
     def _verify_destinations(self, archives: list[Archive]) -> None:
-        """Compare each destination with tables made anew up to the segment that it says it holds."""
-        last = {archive.source: archive.last for archive in archives if archive.last}
-        expected = self._expect(archives)
-        for source, (held, versions, gone) in compare.counts(expected).items():
-            proof = self.proofs[source]
-            proof.held, proof.versions, proof.gone = held, versions, gone
+        """Compare each destination with tables made anew up to the segments that it says it holds."""
+        last = {archive.source: archive.footers[-1].number for archive in archives if archive.footers}
+        self._count(archives, last)
         for name, path in self._places():
-            self._verify_place(name, path, expected, last)
+            self._verify_place(name, path, archives, last)
         assemble.clear_beside(self._folder)
 
-    def _expect(self, archives: list[Archive]) -> Path:
-        assemble.clear_beside(self._folder)
-        lane = build("duckdb", archives, self._config, self._folder, self._stop)
-        if lane.error:
-            raise lane.error
+    def _count(self, archives: list[Archive], last: Mapping[str, int]) -> None:
+        for source, (held, versions, gone) in compare.counts(self._expect(archives, last)).items():
+            proof = self.proofs[source]
+            proof.held, proof.versions, proof.gone = held, versions, gone
+
+    def _expect(self, archives: list[Archive], through: Mapping[str, int]) -> Path:
+        """Flatten every source anew, up to a segment; what was made for the place before serves again."""
+        if self._expected != through:
+            assemble.clear_beside(self._folder)
+            lane = build("duckdb", archives, self._config, self._folder, self._stop, through)
+            if lane.error:
+                raise lane.error
+            self._expected = dict(through)
         return self._folder.beside / self._folder.warehouse.name
 
     def _places(self) -> Iterator[tuple[str, Path]]:
@@ -115,33 +125,29 @@ class Inside:
             if path.exists() and not is_on:
                 self.notes.append(f"{name} is switched off in the settings, and still there")
 
-    def _verify_place(self, name: str, path: Path, expected: Path, last: Mapping[str, int]) -> None:
-        if name == "parquet":
-            self._add(name, compare.compare_files(path, logprobs=self._config.logprobs))
+    def _verify_place(self, name: str, path: Path, archives: list[Archive], last: Mapping[str, int]) -> None:
+        place = compare.Parquet(path) if name == "parquet" else compare.DuckDB(path)
         try:
-            bookmarks = compare.bookmarks_of_parquet(path) if name == "parquet" else compare.bookmarks_of_duckdb(path)
-            if any(bookmarks.get(source, 0) != number for source, number in last.items()):
-                self._tell_lag(name, bookmarks, last)
+            if place.is_being_loaded:
+                self.notes.append(f"{name} was not compared: a load was interrupted, `pipeline run` finishes it")
                 return
-            tables = compare.tables_of_parquet(path) if name == "parquet" else compare.tables_of_duckdb()
+            self._add(name, place.differences_of_files(logprobs=self._config.logprobs))
+            bookmarks = place.bookmarks()
+            self._tell_lag(name, bookmarks, last)
             if not any(problem.kind == f"{name}-differs" for problem in self.problems):
-                self._add(name, compare.compare_rows(expected, tables, path, scratch=self._folder.scratch))
+                expected = self._expect(archives, bookmarks)
+                self._add(name, compare.compare_rows(expected, place, scratch=self._folder.scratch))
         except PipelineError as error:
             self.problems.append(Problem(f"{name}-differs", str(path), error.message, _repair(name)))
         self.compared.append(name)
 
     def _tell_lag(self, name: str, bookmarks: Mapping[str, int], last: Mapping[str, int]) -> None:
-        """Say that a destination is behind: it was off, locked or interrupted. One that is ahead is wrong."""
-        for source, number in last.items():
-            held = bookmarks.get(source, 0)
-            if held > number:
-                message = f"holds segment {held} of {source}, and the archive ends with {number}"
-                self.problems.append(Problem(f"{name}-differs", name, message, _repair(name)))
-            elif held < number:
-                self.notes.append(
-                    f"{name} holds segment {held} of {number} of {source} and was not compared: `pipeline run` loads "
-                    "the rest"
-                )
+        """Say that a destination is behind: it was off, locked or interrupted."""
+        self.notes += [
+            f"{name} holds segment {bookmarks.get(source, 0)} of {number} of {source}: `pipeline run` loads the rest"
+            for source, number in last.items()
+            if bookmarks.get(source, 0) < number
+        ]
 
     def _add(self, name: str, found: Iterator[Difference]) -> None:
         self.problems += [Problem(f"{name}-differs", one.where, one.message, _repair(name)) for one in found]

@@ -204,7 +204,7 @@ class _Night:
             int(source.overlap),
             source.segment_size,
             assemble.content(source),
-            source.messages_at_once if source.messages else 0,
+            source.messages_at_once if source.messages and source.content == "full" else 0,
             sweep,
         )
 

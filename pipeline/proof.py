@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline.errors import CheckFailedError
+from pipeline.errors import CheckFailedError, worst
 
 if TYPE_CHECKING:
     from pipeline.result import Problem
@@ -34,6 +34,16 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """A source that could not be asked what it lists."""
+
+    source: str
+    message: str
+    hint: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What was verified, and what is not as it should be."""
 
@@ -43,6 +53,8 @@ class Verdict:
     problems: tuple[Problem, ...]
     notes: tuple[str, ...] = ()
     """What is not wrong, and yet worth knowing: a destination behind the archive, one that is switched off."""
+    refused: tuple[Refused, ...] = ()
+    """Of these sources nothing is shown."""
 
     @property
     def unexplained(self) -> int:
@@ -52,8 +64,9 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """0 where everything is explained, else 4."""
-        return CheckFailedError.exit_code if self.unexplained else 0
+        """0 where everything is explained, 4 where it is not; what kept a source from answering comes first."""
+        found = CheckFailedError.exit_code if self.unexplained else 0
+        return worst((found, *(one.exit_code for one in self.refused)))
 
     def as_dict(self) -> dict[str, object]:
         """Return the verdict as JSON-ready values."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from pipeline import assemble, files
 from pipeline.catchup import CatchUp, Lane
+from pipeline.errors import FolderError
 from pipeline.failpoints import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pipeline.archive.segments import Archive
     from pipeline.config import Config
@@ -24,8 +25,10 @@ def rebuild(
 ) -> list[DestinationResult]:
     """Make destinations anew and put each in the place of the old one when it is whole; the caller owns the folder.
 
-    Whatever interrupts it, the old ones serve on. Raises StoppedError where it was asked to stop.
+    Whatever interrupts it, the old ones serve on. Raises StoppedError where it was asked to stop, and FolderError
+    where the archive is not whole: what a destination holds beyond it would be lost.
     """
+    insist_on_whole(archives, folder)
     return [_rebuild(name, archives, config, folder, stop) for name in names]
 
 
@@ -41,13 +44,34 @@ def _rebuild(
     return lane.result()
 
 
-def build(name: str, archives: Sequence[Archive], config: Config, folder: DataFolder, stop: Stop) -> Lane:
-    """Load everything into a new destination beside the old one."""
+def insist_on_whole(archives: Sequence[Archive], folder: DataFolder) -> None:
+    """Raise FolderError where a segment is missing, as far as archive and destinations know of it."""
+    for archive in archives:
+        archive.insist_on_whole()
+    last = {archive.source: archive.last for archive in archives}
+    for name, held in assemble.bookmarks(folder):
+        for source, number in sorted(held.items()):
+            if number > last.get(source, 0):
+                raise FolderError(
+                    f"{name} holds segment {number} of {source}, and the archive ends with {last.get(source, 0)}",
+                    hint=f"restore archive/{source} from a backup: what is missing there cannot be derived again",
+                )
+
+
+def build(  # noqa: PLR0913, PLR0917 - what is loaded, from where, to where
+    name: str,
+    archives: Sequence[Archive],
+    config: Config,
+    folder: DataFolder,
+    stop: Stop,
+    through: Mapping[str, int] | None = None,
+) -> Lane:
+    """Load everything into a new destination beside the old one; of each source up to a segment, where it is named."""
     with contextlib.closing(assemble.destination_beside(name, config, folder)) as opened:
         lane = Lane(opened)
         catch_up = CatchUp([lane], stop, logprobs=config.logprobs)
         for archive in archives:
-            catch_up.load(archive)
+            catch_up.load(archive, None if through is None else through.get(archive.source, 0))
     return lane
 
 

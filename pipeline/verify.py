@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from pipeline import assemble
 from pipeline.archive.segments import Archive
+from pipeline.errors import PipelineError, UsageError
 from pipeline.folder import DataFolder, owned
 from pipeline.inside import Inside
 from pipeline.listed import Listed
-from pipeline.proof import Proof, Verdict
+from pipeline.proof import Proof, Refused, Verdict
 from pipeline.stopping import Stop
 
 if TYPE_CHECKING:
@@ -18,25 +19,31 @@ if TYPE_CHECKING:
 
 
 def verify(config: Config, *, inside: bool = True, against_api: bool = False, stop: Stop | None = None) -> Verdict:
-    """Verify a data folder; raises FolderInUseError while a run has it, and what keeps a source from answering.
+    """Verify a data folder; raises FolderInUseError while a run has it, and UsageError where nothing is asked.
 
     ``inside`` recomputes everything from segment bodies, ``against_api`` walks everything listed; nothing is mended.
+    A source that could not be asked is told in the verdict, beside what was found inside.
     """
+    if not (inside or against_api):
+        raise UsageError("there is nothing to verify", hint="leave out --no-inside, or add --against-api")
     folder, stop = DataFolder(config.data), stop or Stop()
     folder.insist()
     with owned(folder, share=config.share == "group"):
         looked = Inside(config, folder, stop)
         if inside:
             looked.verify()
-        problems = list(looked.problems)
-        if against_api:
-            for source in config.sources:
+        problems, refused = list(looked.problems), []
+        for source in config.sources if against_api else ():
+            try:
                 problems += _against(source, folder, looked.proofs.setdefault(source.name, Proof(source.name)), stop)
+            except PipelineError as error:
+                refused.append(Refused(source.name, error.message, error.hint, error.exit_code))
         return Verdict(
             tuple(looked.proofs[name] for name in sorted(looked.proofs)),
             tuple(looked.compared),
             tuple(problems),
             tuple(looked.notes),
+            tuple(refused),
         )
 
 

@@ -46,6 +46,12 @@ class Blobs:
             if _NAME.fullmatch(path.name):
                 yield bytes.fromhex(path.name)
 
+    def strangers(self) -> Iterator[Path]:
+        """Yield the files that are no blobs."""
+        for path in sorted(self._root.rglob("*")):
+            if path.is_file() and not (_NAME.fullmatch(path.name) and path == self.path(bytes.fromhex(path.name))):
+                yield path
+
     def is_whole(self, digest: bytes) -> bool:
         """Tell whether a blob still is what its name says."""
         return ledger.sha256_of(self.path(digest)) == digest.hex()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.archive import ledger, segments, tombstones
-from pipeline.archive.segments import Archive, recomputed
+from pipeline.archive.segments import UNREADABLE, Archive, recomputed
 from pipeline.errors import FolderError
 from pipeline.result import Problem
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 RESTORE = "restore it from a backup: the archive cannot be derived again"
 LEDGER = "pipeline rebuild ledger"
 BLOBS = "pipeline rebuild blobs"
-_READABLE = (pa.ArrowInvalid, OSError)
 
 
 def check(folder: Path, source: str, blobs: Blobs, *, scratch: Path) -> Iterator[Problem]:
@@ -58,15 +56,20 @@ def _files(folder: Path) -> Iterator[Problem]:
         return
     for number in sorted(entered.keys() | there.keys() | set(range(1, max(there, default=0)))):
         yield from _file(folder, there.get(number), entered.get(number), number)
+    ours = {*there.values(), folder / ledger.NAME, folder / tombstones.NAME}
+    for path in sorted(set(folder.iterdir()) - ours):
+        yield Problem("archive-extra", str(path), "is no file of the archive", "look at it, and take it away")
 
 
 def _file(folder: Path, path: Path | None, entry: ledger.Entry | None, number: int) -> Iterator[Problem]:
+    if path is None and entry is not None and entry.is_lost:
+        return
     if path is None:
         missing = str(folder / segments.file_name(number))
         yield Problem("segment-missing", missing, f"segment {number} is not there", RESTORE)
     elif entry is None:
         yield Problem("segment-not-entered", str(path), "is not in the ledger", LEDGER)
-    elif ledger.sha256_of(path) != entry.sha256:
+    elif (found := ledger.sha256_of(path)) != entry.sha256 and found not in entry.replaces:
         yield Problem("segment-damaged", str(path), "is not what was written: its SHA-256 differs", RESTORE)
 
 
@@ -78,7 +81,7 @@ def check_rows(archive: Archive, number: int, blobs: Blobs) -> Iterator[Problem]
             if file.metadata.num_rows == 0:
                 return
         table = archive.columns(number)
-    except (*_READABLE, FolderError) as error:
+    except (*UNREADABLE, FolderError) as error:
         yield Problem("segment-damaged", str(path), f"cannot be read: {error}", RESTORE)
         return
     bodies = zip(table["id"].to_pylist(), table["content_hash"].to_pylist(), table["body"].to_pylist(), strict=True)
@@ -88,7 +91,10 @@ def check_rows(archive: Archive, number: int, blobs: Blobs) -> Iterator[Problem]
     forgotten = [id_ for id_ in archive.raw_ids(number) if archive.tombstones.cover(id_)]
     if forgotten:
         yield Problem(
-            "forgotten-held", str(path), f"holds {len(forgotten)} ids that are being forgotten", "pipeline run"
+            "forgotten-held",
+            str(path),
+            f"holds {len(forgotten)} ids that are forgotten",
+            "pipeline run" if archive.tombstones.pending else LEDGER,
         )
     elif recomputed(table, archive.footer(number)) != archive.footer(number):
         yield Problem("segment-damaged", str(path), "its footer does not fit its rows", RESTORE)
@@ -111,6 +117,8 @@ def references(archive: Archive) -> set[bytes]:
 
 def check_blobs(blobs: Blobs, referred: set[bytes]) -> Iterator[Problem]:
     """Hash every blob again, and name those that nothing refers to."""
+    for path in blobs.strangers():
+        yield Problem("blob-extra", str(path), "is no blob", "look at it, and take it away")
     for digest in blobs.digests():
         if digest not in referred:
             yield Problem("blob-extra", str(blobs.path(digest)), "nothing refers to it", BLOBS)

@@ -5,6 +5,7 @@ The archive is true without it: a segment that a killed run wrote and did not en
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ class Entry(Sealed, frozen=True):
     rows: int
     replaces: tuple[str, ...] = ()
     """Hashes of the files that stood under this number before: only forgetting replaces one."""
+    is_lost: bool = False
+    """Whether the segment is gone, without a backup, and its owner said so."""
 
 
 def read(folder: Path) -> dict[int, Entry]:
@@ -49,12 +52,28 @@ def read(folder: Path) -> dict[int, Entry]:
     return {entry.number: entry for entry in entries}
 
 
+def readable(folder: Path) -> dict[int, Entry]:
+    """Return the entries of a ledger that may be damaged whose own seals hold."""
+    path = folder / NAME
+    found = {}
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        with contextlib.suppress(msgspec.MsgspecError):
+            entry = unseal(line, Entry)
+            found[entry.number] = entry
+    return found
+
+
 def write(folder: Path, entries: Mapping[int, Entry], *, scratch: Path) -> None:
     """Replace the ledger, whole."""
     path = folder / NAME
     lines = [seal(entries[number]) + b"\n" for number in sorted(entries)]
     with files.explained(path):
         files.write_whole(path, b"".join(lines), scratch=scratch)
+
+
+def lost(number: int) -> Entry:
+    """Describe a segment that is lost."""
+    return Entry(number, "", 0, 0, is_lost=True)
 
 
 def entry(path: Path, number: int, rows: int, replaces: tuple[str, ...] = ()) -> Entry:

@@ -24,7 +24,7 @@ from pipeline.failpoints import reach
 from pipeline.handoff import Account, Segment, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from pipeline.archive.ledger import Entry
@@ -39,6 +39,8 @@ _COMPRESSION_LEVEL = 3
 #: Kinds whose bodies are large; all others are notes, in a row group of their own.
 _BULK = pa.array(["completion", "messages"])
 API, ADOPTED = "api", "adopted"
+#: What reading a damaged segment may raise: one bit can hit the file, its schema, or the text of its footer.
+UNREADABLE = (pa.ArrowException, OSError, KeyError, ValueError, msgspec.MsgspecError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,9 @@ class Archive:
 
     @property
     def last(self) -> int:
-        """The number of the newest segment; 0 where there is none."""
-        return self._footers[-1].number if self._footers else 0
+        """The number of the newest segment; 0 where there is none. The number of a lost one is not given again."""
+        newest = self._footers[-1].number if self._footers else 0
+        return max([newest, *(number for number, entry in self._ledger.items() if entry.is_lost)])
 
     @property
     def tombstones(self) -> Tombstones:
@@ -170,15 +173,16 @@ class Archive:
             written(temp)
         return footer
 
-    def enter(self, replaced: Mapping[int, tuple[str, ...]] | None = None) -> None:
-        """Enter every segment behind the last one entered: those that a killed run did not."""
+    def enter(self, replaced: Mapping[int, tuple[str, ...]] | None = None, lost: Iterable[int] = ()) -> None:
+        """Enter every segment behind the last one entered: those that a killed run did not; and those ``lost``."""
         behind = [number for number in self._numbers() if number > max(self._ledger, default=0)]
-        if behind:
+        if behind or lost:
             rows = {number: pq.read_metadata(self.path(number)).num_rows for number in behind}
             new = {
                 number: ledger.entry(self.path(number), number, rows[number], (replaced or {}).get(number, ()))
                 for number in behind
             }
+            new |= {number: ledger.lost(number) for number in lost}
             self._enter({**self._ledger, **new})
 
     def _enter(self, entries: dict[int, Entry]) -> None:
@@ -213,9 +217,22 @@ class Archive:
         reading = self.footer(number).reading
         return Segment(self.source, number, table, reading.spans, reading.origin)
 
-    def after(self, number: int) -> Iterator[Segment]:
-        """Read every segment behind ``number``, one at a time."""
-        return (self.read(footer.number) for footer in self._footers if footer.number > number)
+    def after(self, number: int, through: int | None = None) -> Iterator[Segment]:
+        """Read every segment behind ``number``, up to ``through``, one at a time."""
+        last = self.last if through is None else through
+        return (self.read(footer.number) for footer in self._footers if number < footer.number <= last)
+
+    def insist_on_whole(self, entries: Mapping[int, Entry] | None = None) -> None:
+        """Raise FolderError where a segment is missing: nothing may be made anew, or removed, from what is left."""
+        entries = self._ledger if entries is None else entries
+        there = {footer.number for footer in self._footers}
+        known = {*range(1, self.last + 1), *entries}
+        lost = {number for number, entry in entries.items() if entry.is_lost}
+        if missing := sorted(known - there - lost):
+            raise FolderError(
+                f"{self.path(missing[0])} is missing, and the archive cannot be derived again",
+                hint="restore it from a backup; without one, `pipeline rebuild ledger --accept-losses` notes the loss",
+            )
 
     def columns(self, number: int, names: list[str] | None = None) -> pa.Table:
         """Read some columns of a segment, or all of them."""
@@ -224,7 +241,7 @@ class Archive:
         try:
             with pq.ParquetFile(path) as file:
                 table = _completed(file.read(columns=wanted), wanted)
-        except (pa.ArrowInvalid, OSError) as error:
+        except UNREADABLE as error:
             raise _unreadable(path, str(error)) from error
         return self._remembered(table).select(names or schema.SEGMENT.names)
 
@@ -240,7 +257,7 @@ class Archive:
             with pq.ParquetFile(path) as file:
                 groups = file.num_row_groups
                 table = _completed(file.read_row_group(groups - 1)) if groups else schema.SEGMENT.empty_table()
-        except (pa.ArrowInvalid, OSError) as error:
+        except UNREADABLE as error:
             raise _unreadable(path, str(error)) from error
         return self._remembered(table.filter(pc.invert(pc.is_in(table["kind"], value_set=_BULK))))
 
@@ -269,14 +286,14 @@ class Archive:
         try:
             metadata = pq.read_metadata(path).metadata or {}
             fields = msgspec.json.decode(metadata[_FOOTER], type=dict[str, object])
-        except (pa.ArrowInvalid, OSError, KeyError, msgspec.MsgspecError) as error:
+            if fields.get("format") in range(1, FORMAT + 1):
+                return msgspec.convert(fields, Footer)
+        except UNREADABLE as error:
             raise _unreadable(path, str(error)) from error
-        if fields.get("format") not in range(1, FORMAT + 1):
-            raise FolderError(
-                f"{path} has format {fields.get('format')}, this version knows formats up to {FORMAT}",
-                hint="use the newer version of pipeline that wrote it",
-            )
-        return msgspec.convert(fields, Footer)
+        raise FolderError(
+            f"{path} has format {fields.get('format')}, this version knows formats up to {FORMAT}",
+            hint="use the newer version of pipeline that wrote it",
+        )
 
 
 def sources(folder: Path) -> list[str]:

@@ -47,6 +47,10 @@ class Tombstones(Sealed, frozen=True):
         """Return these with nothing pending."""
         return Tombstones(frozenset(), self.done | self.pending)
 
+    def unsettled(self) -> Tombstones:
+        """Return these with everything pending: a segment of before came back from a backup."""
+        return Tombstones(self.done | self.pending)
+
     def indices_kept(self, ids: pa.ChunkedArray) -> list[int]:
         """Return the places of ids that no pending tombstone covers."""
         return [place for place, id_ in enumerate(ids.to_pylist()) if digest(id_) not in self.pending]

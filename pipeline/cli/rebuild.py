@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("what", type=click.Choice(["parquet", "duckdb", "all", "ledger", "blobs"]), default="all")
 @settings
-def rebuild(what: str, config_file: Path | None, data: Path | None) -> int:
+@click.option("--accept-losses", is_flag=True, help="Note in the ledger that missing segments are lost for good.")
+def rebuild(what: str, config_file: Path | None, data: Path | None, accept_losses: bool) -> int:
     """Make Parquet, DuckDB or both anew from the archive alone, offline, beside the old, and swap when done.
 
     Interrupt it anywhere: the old serves on. An older data folder is upgraded in the same way, by the next run.
@@ -28,6 +29,6 @@ def rebuild(what: str, config_file: Path | None, data: Path | None) -> int:
     from pipeline.errors import worst  # noqa: PLC0415
     from pipeline.repair import repair  # noqa: PLC0415
 
-    done = repair(load_config(config_file, data), what)
+    done = repair(load_config(config_file, data), what, accepts_losses=accept_losses)
     console.say(console.rebuilt(done))
     return worst(result.exit_code for result in done)

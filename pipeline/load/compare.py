@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pipeline.errors import FolderError
 from pipeline.load import manifest
-from pipeline.load.duckdb import explained, read_only
+from pipeline.load.duckdb import damage_told, explained, read_only
 from pipeline.load.tables import quoted
 from pipeline.schema import TABLES, digest
 from pipeline.seal import unseal
@@ -40,33 +41,73 @@ class Difference:
     message: str
 
 
-def tables_of_duckdb() -> dict[str, str]:
-    """Return by table what to compare: the tables of an attached DuckDB file, ``actual``."""
-    return {name: f"actual.main.{name}" for name in TABLES}
+class Parquet:
+    """The Parquet dataset, as something to compare."""
+
+    def __init__(self, root: Path) -> None:
+        self.path = root
+        self._told = manifest.told(root)
+
+    @property
+    def is_being_loaded(self) -> bool:
+        """Whether a load was interrupted: some files are as before it and some as after it."""
+        return bool(self._told and self._told.unfinished)
+
+    def bookmarks(self) -> Mapping[str, int]:
+        """Return the last segment by source that the manifest claims; nothing where it cannot be read."""
+        return self._told.bookmarks if self._told else {}
+
+    def differences_of_files(self, *, logprobs: bool) -> Iterator[Difference]:
+        """Compare the files with the manifest: names, sizes, hashes, and nothing besides."""
+        return compare_files(self.path, logprobs=logprobs)
+
+    def tables(self) -> dict[str, str]:
+        """Return by table what to compare: its files; a table without any is empty."""
+        types = "hive_types = {'source': VARCHAR, 'created_date': DATE}"
+        found = {}
+        for name in TABLES:
+            pattern = f"{name}/source=*/created_date=*/{manifest.DATA}"
+            files = quoted(str(self.path / pattern))
+            there = f"read_parquet({files}, hive_partitioning = true, {types})"
+            found[name] = there if next(self.path.glob(pattern), None) else f"(FROM {name} LIMIT 0)"
+        return found
 
 
-def tables_of_parquet(root: Path) -> dict[str, str]:
-    """Return by table what to compare: the files of the dataset; a table without any is empty."""
-    types = "hive_types = {'source': VARCHAR, 'created_date': DATE}"
-    found = {}
-    for name in TABLES:
-        pattern = f"{name}/source=*/created_date=*/{manifest.DATA}"
-        files = quoted(str(root / pattern))
-        there = f"read_parquet({files}, hive_partitioning = true, {types})"
-        found[name] = there if next(root.glob(pattern), None) else f"(FROM {name} LIMIT 0)"
-    return found
+class DuckDB:
+    """A DuckDB file, the writer's or the snapshot, as something to compare."""
+
+    is_being_loaded = False
+
+    def __init__(self, file: Path) -> None:
+        self.path = file
+
+    def bookmarks(self) -> Mapping[str, int]:
+        """Return the last segment by source that the file claims; raises PipelineError where it cannot be read."""
+        with contextlib.closing(read_only(self.path)) as connection, damage_told(self.path):
+            rows = connection.execute("SELECT source, segment FROM bookmarks").fetchall()
+        if len(rows) != len(dict(rows)):
+            raise FolderError(f"{self.path} tells more than one bookmark of a source")
+        return dict(rows)
+
+    def differences_of_files(self, *, logprobs: bool) -> Iterator[Difference]:
+        """Return nothing: the file is compared by its tables and views."""
+        del logprobs
+        return iter(())
+
+    @staticmethod
+    def tables() -> dict[str, str]:
+        """Return by table what to compare: the tables of the attached file, ``actual``."""
+        return {name: f"actual.main.{name}" for name in TABLES}
 
 
 def bookmarks_of_parquet(root: Path) -> Mapping[str, int]:
     """Return the last segment by source that the manifest claims; nothing where it cannot be read."""
-    told = manifest.told(root)
-    return told.bookmarks if told else {}
+    return Parquet(root).bookmarks()
 
 
 def bookmarks_of_duckdb(file: Path) -> Mapping[str, int]:
     """Return the last segment by source that a DuckDB file claims; raises PipelineError where it cannot be read."""
-    with contextlib.closing(read_only(file)) as connection, explained(file):
-        return dict(connection.execute("SELECT source, segment FROM bookmarks").fetchall())
+    return DuckDB(file).bookmarks()
 
 
 def counts(expected: Path) -> dict[str, tuple[int, int, int]]:
@@ -102,15 +143,28 @@ def compare_files(root: Path, *, logprobs: bool = False) -> Iterator[Difference]
             yield Difference(str(root / path), "is not what was written: its SHA-256 differs")
 
 
-def compare_rows(expected: Path, actual: Mapping[str, str], file: Path, *, scratch: Path) -> Iterator[Difference]:
-    """Compare every table with the expected one; raises PipelineError where ``file`` cannot be read."""
-    with contextlib.closing(read_only(expected)) as connection, explained(file):
+def compare_rows(expected: Path, place: Parquet | DuckDB, *, scratch: Path) -> Iterator[Difference]:
+    """Compare every table and view with the expected one; raises PipelineError where the place cannot be read."""
+    with contextlib.closing(read_only(expected)) as connection, damage_told(place.path):
         connection.execute("SET memory_limit = '512MB'")
         connection.execute(f"SET temp_directory = {quoted(str(scratch))}")
-        if any(relation.startswith("actual.") for relation in actual.values()):
-            connection.execute(f"ATTACH {quoted(str(file))} AS actual (READ_ONLY)")
-        for name, relation in actual.items():
+        if isinstance(place, DuckDB):
+            connection.execute(f"ATTACH {quoted(str(place.path))} AS actual (READ_ONLY)")
+            yield from _compare_views(connection)
+        for name, relation in place.tables().items():
             yield from _compare_table(connection, TABLES[name], relation)
+
+
+def _compare_views(connection: DuckDBPyConnection) -> Iterator[Difference]:
+    """Name the views that are missing, extra or not as this version makes them."""
+    sql = """
+        SELECT coalesce(expected.view_name, found.view_name)
+        FROM (FROM duckdb_views() WHERE database_name = current_database() AND NOT internal) AS expected
+        FULL JOIN (FROM duckdb_views() WHERE database_name = 'actual' AND NOT internal) AS found USING (view_name)
+        WHERE expected.sql IS DISTINCT FROM found.sql ORDER BY ALL
+    """
+    for (name,) in connection.execute(sql).fetchall():
+        yield Difference(name, "the view is missing, extra or not what this version makes")
 
 
 def _compare_table(connection: DuckDBPyConnection, table: Table, relation: str) -> Iterator[Difference]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
-from pipeline.errors import PipelineError, TryAgainError, UsageError
+from pipeline.errors import FolderError, PipelineError, TryAgainError, UsageError
 from pipeline.failpoints import reach
 from pipeline.files import FILE_MODE, make_folder
 from pipeline.load.change import work_out
@@ -111,6 +111,16 @@ def _translate(error: duckdb.Error, path: Path) -> PipelineError | None:
         return None
     again = TryAgainError(f"DuckDB gave up on {path}: {error}", hint="run again; what was committed is intact")
     return meaning(str(error), path) or again
+
+
+@contextlib.contextmanager
+def damage_told(path: Path) -> Iterator[None]:
+    """Say of a file that lacks tables or columns which it should hold that it is damaged."""
+    try:
+        with explained(path):
+            yield
+    except (duckdb.CatalogException, duckdb.BinderException, duckdb.ConversionException) as error:
+        raise FolderError(f"{path} lacks what it should hold: {str(error).splitlines()[0]}") from error
 
 
 @contextlib.contextmanager
