@@ -4,7 +4,7 @@ BIN := .venv/bin
 BIN1 := .venv-duckdb1/bin
 STAGES := pipeline/extract/*,pipeline/archive/*,pipeline/transform/*,pipeline/load/*
 
-.PHONY: help install demo test test-all fuzz check format clean
+.PHONY: help install demo test test-all fuzz bench check format clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
@@ -25,6 +25,9 @@ test-all: .venv/made .venv-duckdb1/made ## Run all tests, with coverage, and on 
 
 fuzz: .venv-fuzz/made ## Try random pages on decoding and flattening, led by coverage (RUNS=20000)
 	.venv-fuzz/bin/python tests/fuzz/fuzz_page.py -runs=$(or $(RUNS),20000)
+
+bench: .venv/made ## Measure speed and memory, as ratios
+	@$(BIN)/python -m tests.bench.memory
 
 check: .venv/made ## Check format, style, types, layers and dependencies
 	$(BIN)/ruff format --check .
