@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from pipeline.stopping import Stop
 
 
+#: Kinds of problems that leave nothing to compare with.
+_NOT_WHOLE = ("segment", "archive-missing", "archive-unreadable", "forgotten-damaged")
+
+
 class _Lost(msgspec.Struct):
     """Of a run's record, what may have been lost."""
 
@@ -59,10 +63,15 @@ class Inside:
             self._stop.check()
         archives = self._archives()
         self.problems += self._beyond(archives)
-        if any(problem.kind.startswith(("segment", "archive", "forgotten-damaged")) for problem in self.problems):
+        if any(problem.kind.startswith(_NOT_WHOLE) for problem in self.problems):
             self.notes.append("blobs, Parquet and DuckDB were not compared: the archive they come from is not whole")
             return
         referred: set[bytes] = set().union(*(references(archive) for archive in archives))
+        pending = [archive.source for archive in archives if archive.tombstones.pending]
+        if pending:
+            message = "a forgetting was interrupted: what it left is passed over by every reader of the archive"
+            self.problems += [Problem("forgetting", source, message, "pipeline run") for source in pending]
+            return
         self.problems += check_blobs(self._blobs, referred)
         self._verify_destinations(archives)
 
