@@ -1,7 +1,7 @@
 """Peak memory: ``python -m tests.bench.memory [--quick]``; flat means that many times as much needs hardly more.
 
 Exporting holds the answers in flight, 16 at most: ``--quick`` has too few images to reach that. Verifying grows until
-some whole segments are there (about 200,000 small completions); from there on only with DuckDB's cache, which is bounded.
+some whole segments are there (about 200,000 small completions); from there on only with DuckDB's bounded cache.
 """
 
 from __future__ import annotations
