@@ -116,7 +116,7 @@ def _destination(name: str, config: Config, folder: DataFolder, beside: Path | N
         from pipeline.load.duckdb import DuckDBDestination  # noqa: PLC0415 - only where it is switched on
 
         path = (beside or folder.private) / folder.warehouse.name
-        return DuckDBDestination(path, logprobs=config.logprobs)
+        return DuckDBDestination(path, logprobs=config.logprobs, cost=config.cost)
     return _parquet(config, folder, (beside or folder.root) / folder.parquet.name)
 
 
@@ -138,7 +138,12 @@ def publish(config: Config, folder: DataFolder, *, anew: bool = False) -> Publis
     from pipeline.load import snapshot  # noqa: PLC0415 - only where DuckDB is switched on
 
     return snapshot.publish(
-        folder.warehouse, folder.snapshot, scratch=folder.scratch, logprobs=config.logprobs, anew=anew
+        folder.warehouse,
+        folder.snapshot,
+        scratch=folder.scratch,
+        logprobs=config.logprobs,
+        cost=config.cost,
+        anew=anew,
     )
 
 

@@ -12,10 +12,13 @@ import json
 import re
 import tomllib
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pipeline.cost import settings as cost
+from pipeline.cost.settings import Cost
 from pipeline.errors import ConfigError
 from pipeline.secret import check_reference
 
@@ -80,6 +83,7 @@ class Config:
     parquet: bool = True
     duckdb: bool = True
     logprobs: bool = False
+    cost: Cost = field(default_factory=Cost)
     is_implied: bool = False
     """Whether no file was given, and the environment describes one source."""
     origins: Mapping[str, str] = field(default_factory=dict)
@@ -179,12 +183,6 @@ def _switch(value: Any) -> bool:
     return value
 
 
-def _pairs(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise ValueError('must be pairs of texts, such as { team = "search" }')
-    return dict(value)
-
-
 def _keys(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(key, str) for key in value):
         raise ValueError('must be a list of texts, such as ["team", "app"]')
@@ -214,7 +212,7 @@ SOURCE_SETTINGS: dict[str, Setting] = {
     "organization": Setting("Sent as OpenAI-Organization.", _header),
     "project": Setting("Sent as OpenAI-Project.", _header),
     "model": Setting("Only completions of this model.", _text),
-    "metadata": Setting("Only completions with these metadata.", _pairs),
+    "metadata": Setting("Only completions with these metadata.", cost.pairs),
     "limit": Setting("Completions per page.", _limit),
     "overlap": Setting("How far back in created each run reads again, for rows that became visible late.", duration),
     "timeout": Setting("Longest silence of the server.", duration),
@@ -241,7 +239,15 @@ DESTINATION_SETTINGS: dict[str, Setting] = {
     "duckdb": Setting("Write DuckDB tables and publish the snapshot.", _switch),
     "logprobs": Setting("Fill the table logprobs, one row per token; switching it makes the tables anew.", _switch),
 }
-_TABLES = ("sources", "destinations")
+COST_SETTINGS: dict[str, Setting] = {
+    "prices": Setting("Own prices, in US dollars per million tokens; they win over those shipped.", cost.prices),
+    "discounts": Setting("Percents off list prices, by source and beginning of the model's name.", cost.discounts),
+    "deployments": Setting("Models by the names that the server gives them, as Azure does.", cost.pairs),
+    "batch": Setting("Metadata that mark a completion as part of a batch; the API does not.", cost.pairs),
+    "budgets": Setting("US dollars per month, by source, model or metadata.", cost.budgets),
+    "tags": Setting("Metadata keys that may appear in reports and exports.", _keys),
+}
+_TABLES = ("sources", "destinations", "cost")
 #: The names that the official SDKs use, for the source that the environment describes.
 ENVIRONMENT = {
     "base_url": "OPENAI_BASE_URL",
@@ -299,18 +305,19 @@ def load(path: Path | None, environment: Mapping[str, str], *, data: Path | None
     origins = {key: str(path or "environment") for key in _flatten(table)}
     top = problems.read(SETTINGS, {key: value for key, value in table.items() if key not in _TABLES})
     destinations = problems.read(DESTINATION_SETTINGS, _table(table, "destinations", problems), "destinations.")
+    costs = problems.read(COST_SETTINGS, _table(table, "cost", problems), "cost.")
     sources = _sources(table, problems)
     problems.raise_if_any()
     given = data or (Path(environment["PIPELINE_DATA"]) if environment.get("PIPELINE_DATA") else None)
     if given is not None:
         top["data"] = given
         origins["data"] = "--data" if data else "PIPELINE_DATA"
-    return Config(sources=sources, **top, **destinations, is_implied=path is None, origins=origins)
+    return Config(sources=sources, **top, **destinations, cost=Cost(**costs), is_implied=path is None, origins=origins)
 
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist", hint=f"make one with `pipeline config init {path}`") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -366,10 +373,14 @@ def _refuse_twins(sources: list[Source], problems: _Problems) -> None:
         seen.setdefault(place, source.name)
 
 
+#: Settings that are tables themselves.
+_PAIRS = {"metadata", "deployments", "batch"}
+
+
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> list[str]:
     keys = []
     for key, value in table.items():
-        is_table = isinstance(value, dict) and key != "metadata"
+        is_table = isinstance(value, dict) and key not in _PAIRS
         keys += _flatten(value, f"{prefix}{key}.") if is_table else [prefix + key]
     return keys
 
@@ -381,4 +392,5 @@ def in_force(config: Config) -> list[tuple[str, object, str]]:
         (f"sources.{source.name}.{key}", getattr(source, key)) for source in config.sources for key in SOURCE_SETTINGS
     ]
     values += [(f"destinations.{key}", getattr(config, key)) for key in DESTINATION_SETTINGS]
+    values += [(f"cost.{key}", getattr(config.cost, key)) for key in COST_SETTINGS]
     return [(key, str(value) if key == "data" else value, config.origins.get(key, "default")) for key, value in values]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pipeline.cost import table as prices
 from pipeline.errors import FolderError
 from pipeline.load import manifest
 from pipeline.load.duckdb import damage_told, explained, read_only
@@ -151,6 +152,7 @@ def compare_rows(expected: Path, place: Parquet | DuckDB, *, scratch: Path) -> I
         if isinstance(place, DuckDB):
             connection.execute(f"ATTACH {quoted(str(place.path))} AS actual (READ_ONLY)")
             yield from _compare_views(connection)
+            yield from _compare_prices(connection)
         for name, relation in place.tables().items():
             yield from _compare_table(connection, TABLES[name], relation)
 
@@ -165,6 +167,18 @@ def _compare_views(connection: DuckDBPyConnection) -> Iterator[Difference]:
     """
     for (name,) in connection.execute(sql).fetchall():
         yield Difference(name, "the view is missing, extra or not what this version makes")
+
+
+def _compare_prices(connection: DuckDBPyConnection) -> Iterator[Difference]:
+    """Count the prices that are missing, extra or changed: they come with the program and from the settings."""
+    sql = """
+        SELECT count(*) FROM (
+            (FROM prices EXCEPT ALL FROM actual.main.prices) UNION ALL (FROM actual.main.prices EXCEPT ALL FROM prices)
+        )
+    """
+    ((count,),) = connection.execute(sql).fetchall()
+    if count:
+        yield Difference(prices.NAME, f"{count} rows are missing, extra or changed")
 
 
 def _compare_table(connection: DuckDBPyConnection, table: Table, relation: str) -> Iterator[Difference]:

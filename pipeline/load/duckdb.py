@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
+from pipeline.cost import table as prices
+from pipeline.cost.settings import Cost
 from pipeline.errors import FolderError, PipelineError, TryAgainError, UsageError
 from pipeline.failpoints import reach
 from pipeline.files import FILE_MODE, make_folder
@@ -60,9 +62,9 @@ class DuckDBDestination:
 
     name = "duckdb"
 
-    def __init__(self, path: Path, *, logprobs: bool = False) -> None:
+    def __init__(self, path: Path, *, logprobs: bool = False, cost: Cost | None = None) -> None:
         self._path = path
-        self._connection = _open(path, digest(logprobs=logprobs))
+        self._connection = _open(path, digest(logprobs=logprobs), cost or Cost())
 
     def bookmarks(self) -> Mapping[str, int]:
         """Return the last segment held by source."""
@@ -150,28 +152,29 @@ def read_only(path: Path) -> DuckDBPyConnection:
 
 
 def shown(path: Path) -> object | None:
-    """Tell what a reader of the file sees: its layout, bookmarks and views; None where it cannot be read."""
+    """Tell what a reader of the file sees: its layout, bookmarks, views and prices; None where it cannot be read."""
     try:
         with contextlib.closing(read_only(path)) as connection, explained(path):
-            return connection.execute(f"SELECT {_LAYOUT}, {_BOOKMARKS}, {_VIEWS}").fetchall()
+            return connection.execute(f"SELECT {_LAYOUT}, {_BOOKMARKS}, {_VIEWS}, {_PRICES}").fetchall()
     except (PipelineError, duckdb.CatalogException):
         return None
 
 
+_PRICES = "(SELECT comment FROM duckdb_tables() WHERE table_name = 'prices' AND database_name = current_database())"
 _LAYOUT = "(SELECT comment FROM duckdb_tables() WHERE table_name = 'bookmarks' AND database_name = current_database())"
 _BOOKMARKS = "(SELECT list((source, segment) ORDER BY source) FROM bookmarks)"
 _VIEWS = "(SELECT list(sql ORDER BY sql) FROM duckdb_views() WHERE database_name = current_database() AND NOT internal)"
 
 
-def _open(path: Path, layout: str) -> DuckDBPyConnection:
-    """Open the writer's file with today's views; make it anew where it is missing, damaged or of another layout."""
+def _open(path: Path, layout: str, cost: Cost) -> DuckDBPyConnection:
+    """Open the writer's file with today's prices and views; make it anew where it is damaged or of another layout."""
     make_folder(path.parent)
     with contextlib.suppress(DamagedError), explained(path):
         if path.exists() and _is_of_layout(path, layout):
-            return _prepared(path, view_statements())
+            return _prepared(path, (), cost)
     _discard(path)
     with explained(path):
-        return _prepared(path, chain(table_statements(layout), view_statements()))
+        return _prepared(path, table_statements(layout), cost)
 
 
 def _is_of_layout(path: Path, layout: str) -> bool:
@@ -179,13 +182,16 @@ def _is_of_layout(path: Path, layout: str) -> bool:
         return connection.execute(f"SELECT {_LAYOUT}").fetchall() == [(layout_comment(layout),)]
 
 
-def _prepared(path: Path, statements: Iterable[str]) -> DuckDBPyConnection:
-    """Open the file and run statements, all or none."""
+def _prepared(path: Path, statements: Iterable[str], cost: Cost) -> DuckDBPyConnection:
+    """Open the file and run statements, then those for prices and views that are not as they should be: all or none."""
     with contextlib.ExitStack() as undo:
         connection = undo.enter_context(contextlib.closing(duckdb.connect(path, config=_WRITER)))
         path.chmod(FILE_MODE)
         with _transaction(connection):
             for statement in statements:
+                connection.execute(statement)
+            are_told = connection.execute(f"SELECT {_PRICES}").fetchall() == [(prices.comment(cost),)]
+            for statement in chain(() if are_told else prices.statements(cost), view_statements(cost)):
                 connection.execute(statement)
         undo.pop_all()
     return connection

@@ -20,6 +20,8 @@ from pipeline.load.duckdb import DuckDBDestination, shown
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pipeline.cost.settings import Cost
+
 #: Linux's ioctl to share blocks between two files (ext4 cannot, XFS and Btrfs can); Python has no name for it.
 _FICLONE = 0x40049409
 
@@ -35,10 +37,18 @@ class PublishResult:
 
 
 def publish(  # noqa: PLR0913 - each has a name
-    writer: Path, snapshot: Path, *, scratch: Path, mode: int = 0o440, logprobs: bool = False, anew: bool = False
+    writer: Path,
+    snapshot: Path,
+    *,
+    scratch: Path,
+    mode: int = 0o440,
+    logprobs: bool = False,
+    cost: Cost | None = None,
+    anew: bool = False,
 ) -> PublishResult:
     """Replace the snapshot by the writer's file, which nobody may have open, if it shows anything else, or ``anew``."""
-    DuckDBDestination(writer, logprobs=logprobs).close()  # Takes in the log that a killed run left, and leaves none.
+    # Opening it takes in the log that a killed run left; closing it leaves none.
+    DuckDBDestination(writer, logprobs=logprobs, cost=cost).close()
     if _log(writer).exists():
         raise TryAgainError(f"{_log(writer)} did not go away", hint="run again")
     reach("snapshot.checkpointed")

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from pipeline.cost.views import views
 from pipeline.load.views import VIEWS
 from pipeline.schema import INTEGER, MAP, NUMBER, TABLES, TEXT, TIMESTAMP, describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pipeline.cost.settings import Cost
 
 #: A column of another type needs a line here: a KeyError says which.
 KINDS = {
@@ -36,9 +39,9 @@ def table_statements(layout: str) -> Iterator[str]:
     yield f"COMMENT ON TABLE bookmarks IS {quoted(layout_comment(layout))}"
 
 
-def view_statements() -> Iterator[str]:
-    """Make every view, in place of the one that an older version of this program made."""
-    for name, (description, query) in VIEWS.items():
+def view_statements(cost: Cost) -> Iterator[str]:
+    """Make every view, in place of the one that an older version of this program, or other settings, made."""
+    for name, (description, query) in {**VIEWS, **views(cost)}.items():
         yield f"CREATE OR REPLACE VIEW {name} AS {query}"
         yield f"COMMENT ON VIEW {name} IS {quoted(description)}"
 
