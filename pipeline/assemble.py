@@ -18,7 +18,7 @@ from pipeline.folder import DataFolder
 from pipeline.secret import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from os import PathLike
 
@@ -159,6 +159,13 @@ def query_snapshot(data: Path, sql: str) -> AbstractContextManager[Answer]:
     from pipeline.load import reading  # noqa: PLC0415 - as above
 
     return reading.query(DataFolder(data).snapshot, sql)
+
+
+def asking(data: Path) -> AbstractContextManager[Callable[[str], Answer]]:
+    """Ask the newest published snapshot several questions of our own."""
+    from pipeline.load import reading  # noqa: PLC0415 - as above
+
+    return reading.asking(DataFolder(data).snapshot)
 
 
 def json_column(file: Path, table: str, column: str | None) -> AbstractContextManager[Iterator[bytes]]:

@@ -11,7 +11,7 @@ from pipeline.errors import FolderError, UsageError
 from pipeline.load.duckdb import read_only, told_to_the_user
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
@@ -37,11 +37,30 @@ def connect(snapshot: Path) -> DuckDBPyConnection:
 
 
 @contextlib.contextmanager
+def asking(snapshot: Path) -> Iterator[Callable[[str], Answer]]:
+    """Answer several questions on one and the same snapshot; each is read to its end before the next is asked."""
+    with contextlib.closing(connect(snapshot)) as connection:
+        _confine(connection)
+
+        def ask(sql: str) -> Answer:
+            connection.execute(sql)
+            columns = tuple(column[0] for column in connection.description or ())
+            return Answer(columns, iter(connection.fetchall()))
+
+        yield ask
+
+
+def _confine(connection: DuckDBPyConnection) -> None:
+    """Let a connection neither read nor write any other file, for good."""
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+@contextlib.contextmanager
 def query(snapshot: Path, sql: str) -> Iterator[Answer]:
     """Answer SQL on the snapshot that can neither read nor write any other file; UsageError says what is wrong."""
     with contextlib.closing(connect(snapshot)) as connection, told_to_the_user():
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
+        _confine(connection)
         connection.execute(sql)
         if not connection.description:
             raise UsageError("there is nothing to answer in this SQL", hint="write a SELECT")
