@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from pipeline.costs import Costs
     from pipeline.errors import PipelineError
     from pipeline.preview import Preview
     from pipeline.proof import Proof, Verdict
@@ -225,6 +226,27 @@ def rebuilt(done: Sequence[DestinationResult]) -> str:
     return "\n".join(lines)
 
 
+def costs(answer: Costs, form: str) -> None:
+    """Print what tokens cost: as CSV every column, exact; for people rounded, with the total and what it rests on."""
+    form = ("table" if sys.stdout.isatty() else "csv") if form == "auto" else form
+    if form == "csv":
+        table(answer.columns, answer.rows, form)
+        return
+    if answer.is_grouped:
+        columns, rows = answer.for_people
+        _markdown(columns, rows) if form == "md" else table(columns, rows, form)
+    for line in answer.lines:
+        say(f"- {line}" if form == "md" else line)
+
+
+def _markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    lines = [columns, ["---"] * len(columns), *([_shown(value) for value in row] for row in rows)]
+    for line in lines:
+        cells = (str(cell).replace("|", "\\|").replace("\n", " ") for cell in line)
+        say(f"| {' | '.join(cells)} |")
+    say("")
+
+
 def forgotten(done: Forgotten) -> str:
     """Say what was forgotten, and where it may still be."""
     if not done.held + done.not_held:
@@ -294,12 +316,16 @@ def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str |
     drawn = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     kept = [list(row) for row in rows]
     for number, name in enumerate(columns):
-        is_number = any(isinstance(row[number], int | float) for row in kept)
+        is_number = any(isinstance(row[number], int | float) or _is_amount(row[number]) for row in kept)
         drawn.add_column(escape(name), justify="right" if is_number else "left", overflow="fold")
     for row in kept:
         drawn.add_row(*(escape(_shown(value)) for value in row))
     width = None if sys.stdout.isatty() else WIDTH
     Console(highlight=False, width=width).print(drawn)
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(("$", "<$"))
 
 
 def _shown(value: object) -> str:

@@ -8,6 +8,7 @@ import click
 
 from pipeline.cli.adopt import adopt
 from pipeline.cli.config import config
+from pipeline.cli.cost import cost
 from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
 from pipeline.cli.forget import forget
@@ -60,6 +61,7 @@ for command in (
     adopt,
     doctor,
     query,
+    cost,
     schema,
     config,
     demo,

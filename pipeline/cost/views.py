@@ -42,7 +42,7 @@ _MEANINGS = {
 def views(cost: Cost) -> dict[str, tuple[str, str]]:
     """Return by name what each view shows, and its query."""
     return {
-        "cost_by_completion": (_said("cost_by_completion"), _by_completion(cost)),
+        "cost_by_completion": (_said("cost_by_completion"), by_completion(cost)),
         "cost_daily": (_said("cost_daily"), _DAILY),
         "cost_by_metadata": (_said("cost_by_metadata"), _BY_METADATA),
     }
@@ -52,12 +52,13 @@ def _said(name: str) -> str:
     return " ".join(_MEANINGS[name].split())
 
 
-def _by_completion(cost: Cost) -> str:
+def by_completion(cost: Cost, price_set: str | None = None) -> str:
+    """Return the query of ``cost_by_completion``; with a price set, as it was reported then."""
     classes = ", ".join(f"{name}_tokens, {name}_cost" for name in CLASSES)
     return f"""
         SELECT {_COMPLETION}, {classes}, cost_min, cost, {basis()} AS basis, unpriced_because, {_FLAGS},
             metadata, gone_at
-        FROM ({priced(cost)})
+        FROM ({priced(cost, price_set)})
     """
 
 
