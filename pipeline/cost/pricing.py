@@ -65,7 +65,9 @@ def priced(cost: Cost, price_set: str | None = None) -> str:
                 is_priced AND counted.created_date < known_from AS is_history_assumed,
                 is_priced AND is_prefix AS is_prefix_matched,
                 {", ".join(_tokens(name) for name in CLASSES)},
-                {", ".join(_rate(name) for name in CLASSES)}
+                greatest(rates.above_tokens, 0) AS above_tokens,
+                {", ".join(_rate(name) for name in CLASSES)},
+                {", ".join(f"{_own(name, 'list_rate')} AS used_{name}_list_rate" for name in CLASSES)}
             FROM counted LEFT JOIN rates
             ON rates.source = counted.source AND rates.model = counted.model
                 AND rates.tier_asked = coalesce(counted.service_tier, '') AND rates.is_batch = counted.is_batch
@@ -87,13 +89,14 @@ def _tokens(name: str) -> str:
 
 
 def _rate(name: str) -> str:
-    """Return the rate of a class: cached tokens and cache writes have the input's where they have none of their own."""
-    own = f"{name}_rate"
-    return (
-        f"coalesce({own}, input_rate) AS used_{own}"
-        if name in {"cached_input", "cache_write"}
-        else f"coalesce({own}, 0) AS used_{own}"
-    )
+    """Return the rate of a class, which is 0 where nothing of it can be priced: then it has no tokens."""
+    return f"coalesce({_own(name, 'rate')}, 0) AS used_{name}_rate"
+
+
+def _own(name: str, kind: str) -> str:
+    """Name a class's rate: cached tokens and cache writes have the input's where they have none of their own."""
+    own = f"rates.{name}_{kind}"
+    return f"coalesce({own}, rates.input_{kind})" if name in {"cached_input", "cache_write"} else own
 
 
 def _why_unpriced() -> str:

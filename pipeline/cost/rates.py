@@ -29,7 +29,10 @@ def text(value: str | None) -> str:
 
 
 def rates(cost: Cost, price_set: str | None = None) -> str:
-    """Return the query of all rates; of the newest price set shipped, or of the one named. The owner's own win."""
+    """Return the query of all rates; of the newest price set shipped, or of the one named. The owner's own win.
+
+    ``…_list_rate`` is before discounts.
+    """
     newest = f"(SELECT max(price_set) FROM prices WHERE price_set <> {text(OWN)})"
     batches = "(false), (true)" if cost.batch else "(false)"
     return f"""
@@ -60,7 +63,8 @@ def rates(cost: Cost, price_set: str | None = None) -> str:
         SELECT {_COMBINATION}, span_from AS valid_from, span_to AS valid_to, above_tokens, up_to_tokens, is_long,
             price_set, priced_as, tier, is_tier_known AND NOT is_batch OR tier = 'batch' AS is_tier_known, is_prefix,
             known_from,
-            {", ".join(f"round({unit} / 1000000 * {_share(cost)}, 15)::{RATE} AS {unit}_rate" for unit in UNITS)}
+            {", ".join(f"round({unit} / 1000000 * {_share(cost)}, 15)::{RATE} AS {unit}_rate" for unit in UNITS)},
+            {", ".join(f"round({unit} / 1000000, 15)::{RATE} AS {unit}_list_rate" for unit in UNITS)}
         FROM chosen JOIN layers USING ({_COMBINATION}, rank) JOIN wide USING (price_set, priced_as, tier)
         WHERE wide.valid_from <= span_from AND wide.valid_to >= span_to
     """

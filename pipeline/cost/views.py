@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.cost.pricing import CLASSES, MONEY, REASONS, basis, priced
+from pipeline.cost.rates import RATE
 
 if TYPE_CHECKING:
     from pipeline.cost.settings import Cost
@@ -31,7 +32,8 @@ SUMS = f"""
 
 _MEANINGS = {
     "cost_by_completion": """One row per completion: its cost in US dollars, no more than cost and no less than
-        cost_min, by class of tokens, and what that rests on (basis). NULL where it is unpriced, with why.""",
+        cost_min, by class of tokens, and what that rests on (basis). NULL where it is unpriced, with why. A _rate is
+        US dollars per token, a _list_rate that before discounts.""",
     "cost_daily": """Tokens and cost in US dollars by UTC day, source, model, tier and class of tokens. requests counts
         those with tokens of the class, so it does not add up over classes. Unpriced tokens have no cost.""",
     "cost_by_metadata": """Cost in US dollars by UTC month, source, metadata key and value; the value '(none)' is what
@@ -55,11 +57,19 @@ def _said(name: str) -> str:
 def by_completion(cost: Cost, price_set: str | None = None) -> str:
     """Return the query of ``cost_by_completion``; with a price set, as it was reported then."""
     classes = ", ".join(f"{name}_tokens, {name}_cost" for name in CLASSES)
+    rates = ", ".join(_rates(name) for name in CLASSES)
     return f"""
         SELECT {_COMPLETION}, {classes}, cost_min, cost, {basis()} AS basis, unpriced_because, {_FLAGS},
-            metadata, gone_at
+            metadata, gone_at, above_tokens, {rates}
         FROM ({priced(cost, price_set)})
     """
+
+
+def _rates(name: str) -> str:
+    """Show a class's rate, after and before discounts, where there is one."""
+    before = f"used_{name}_list_rate"
+    after = f"CASE WHEN {before} IS NOT NULL THEN used_{name}_rate END"
+    return f"({after})::{RATE} AS {name}_rate, {before} AS {name}_list_rate"
 
 
 def _class_line(name: str) -> str:
