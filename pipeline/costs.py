@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pipeline import assemble, files
 from pipeline.cost import budget, question
 from pipeline.cost.budget import Spent, between, dollars
-from pipeline.cost.period import Period, day_of, month_of, zone
+from pipeline.cost.period import Period
 from pipeline.cost.prices import OWN
 from pipeline.cost.question import Question
 from pipeline.cost.rates import text
@@ -122,9 +122,9 @@ def ask_costs(  # noqa: PLR0913 - each has a name
     """
     question.check(by)
     with assemble.asking(config.data) as ask:
-        through = _through(ask)
+        through = reached(ask)
         period = _period(since, until, tz, through)
-        asked = Question(by, period, top, relation=_relation(ask, config, price_set))
+        asked = Question(by, period, top, relation=relation(ask, config, price_set))
         answer = ask(question.rows(asked))
         rows = tuple(answer.rows)
         total = _one(ask, replace(asked, by=(), top=None))
@@ -134,7 +134,7 @@ def ask_costs(  # noqa: PLR0913 - each has a name
             total,
             period,
             through,
-            price_set or _sets(ask)[-1],
+            price_set or price_sets(ask)[-1],
             projected(total["cost"], period, through),
             question.rows(asked).strip(),
             asked,
@@ -144,7 +144,7 @@ def ask_costs(  # noqa: PLR0913 - each has a name
 def ask_budgets(config: Config, month: Period | None = None) -> list[Spent]:
     """Say of every budget how it stands in the month that the data end in, of UTC."""
     with assemble.asking(config.data) as ask:
-        through = _through(ask)
+        through = reached(ask)
         period = month or _period(None, None, "UTC", through)
         return [_spent(ask, one, period, through) for one in config.cost.budgets]
 
@@ -201,21 +201,22 @@ def _one(ask: Ask, asked: Question) -> dict[str, Any]:
     return dict(zip(answer.columns, row, strict=True))
 
 
-def _through(ask: Ask) -> dt.datetime | None:
+def reached(ask: Ask) -> dt.datetime | None:
+    """Return up to when the data reach; the sources that reach least far count."""
     ((through,),) = ask(_THROUGH).rows
     return through  # type: ignore[no-any-return]
 
 
-def _sets(ask: Ask) -> list[str]:
+def price_sets(ask: Ask) -> list[str]:
     """Return the sets of prices that the snapshot knows, the newest last."""
     return [name for (name,) in ask(_SETS).rows]
 
 
-def _relation(ask: Ask, config: Config, price_set: str | None) -> str:
+def relation(ask: Ask, config: Config, price_set: str | None) -> str:
     """Name the view, or the query that prices with an earlier set of prices."""
     if price_set is None:
         return "cost_by_completion"
-    known = _sets(ask)
+    known = price_sets(ask)
     if price_set not in known:
         raise UsageError(f"there is no price set {price_set}", hint=f"there are {', '.join(known)}")
     from pipeline.cost.views import by_completion  # noqa: PLC0415 - only where it is asked for
@@ -225,18 +226,14 @@ def _relation(ask: Ask, config: Config, price_set: str | None) -> str:
 
 def projected(cost: Decimal | None, period: Period, through: dt.datetime | None) -> Decimal | None:
     """Return what a running month comes to at the rate so far; None where it is no month, over, or not begun."""
-    if cost is None or through is None or period.months != 1:
+    if cost is None or through is None or not period.is_month:
         return None
-    begin, end = (dt.datetime.combine(day, dt.time(), zone(period.tz)) for day in (period.since, period.until))
+    begin, end = period.begin, period.end
     if not begin < through < end:
         return None
     return cost * Decimal((end - begin).total_seconds()) / Decimal((through - begin).total_seconds())
 
 
 def _period(since: dt.date | None, until: dt.date | None, tz: str, through: dt.datetime | None) -> Period:
-    """Return the days asked for; without any, the month that the data end in, and of one end, up to the other."""
-    zone(tz)
-    last = day_of(through or dt.datetime.now(dt.UTC), tz)
-    if until is None:
-        until = month_of(last, tz).until if since is None else max(last, since) + dt.timedelta(days=1)
-    return Period(since or month_of(until - dt.timedelta(days=1), tz).since, until, tz)
+    """Return the days asked for; of an open end, as far as the month or the days that the data end in."""
+    return Period.of(since, until, tz, through or dt.datetime.now(dt.UTC))
