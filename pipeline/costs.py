@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pipeline import assemble, files
 from pipeline.cost import budget, question
 from pipeline.cost.budget import Spent, between, dollars
-from pipeline.cost.period import Period
+from pipeline.cost.period import Period, projected
 from pipeline.cost.prices import OWN
 from pipeline.cost.question import Question
 from pipeline.cost.rates import text
@@ -222,16 +222,6 @@ def relation(ask: Ask, config: Config, price_set: str | None) -> str:
     from pipeline.cost.views import by_completion  # noqa: PLC0415 - only where it is asked for
 
     return f"({by_completion(config.cost, price_set)})"
-
-
-def projected(cost: Decimal | None, period: Period, through: dt.datetime | None) -> Decimal | None:
-    """Return what a running month comes to at the rate so far; None where it is no month, over, or not begun."""
-    if cost is None or through is None or not period.is_month:
-        return None
-    begin, end = period.begin, period.end
-    if not begin < through < end:
-        return None
-    return cost * Decimal((end - begin).total_seconds()) / Decimal((through - begin).total_seconds())
 
 
 def _period(since: dt.date | None, until: dt.date | None, tz: str, through: dt.datetime | None) -> Period:

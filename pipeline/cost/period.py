@@ -9,6 +9,7 @@ import calendar
 import datetime as dt
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from pipeline.errors import UsageError
@@ -18,6 +19,9 @@ _DAY = dt.timedelta(days=1)
 _MONTHS = 12
 #: A year is left at either end, so that a day, a zone or a month more is still a date.
 _FIRST, _LAST = dt.date(2, 1, 1), dt.date(9998, 12, 31)
+#: By step of a chart: the most days that are told by it; as many bars as a reader can tell apart.
+_MOST_DAYS = {"day": 92, "week": 400, "month": 3_660}
+_WEEK = dt.timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,23 @@ class Period:
         """Return its first days, at most all of them."""
         return Period(self.since, self.since + _DAY * min(number, self.days), self.tz)
 
+    @property
+    def step(self) -> str:
+        """Return what a chart of it goes by, so that it stays readable: day, week, month or year."""
+        return next((step for step, most in _MOST_DAYS.items() if self.days <= most), "year")
+
+    def steps(self) -> tuple[dt.date, ...]:
+        """Return the first day of each step; the first may lie before the period."""
+        day = _step_of(self.since, self.step)
+        found = [day]
+        while (day := _next(day, self.step)) < self.until:
+            found.append(day)
+        return tuple(found)
+
+    def step_expression(self) -> str:
+        """Return the SQL for the first day of the step that a completion is of."""
+        return self.expression() if self.step == "day" else f"date_trunc('{self.step}', {self.expression()})::DATE"
+
     def expression(self) -> str:
         """Return the SQL for the day of a completion: of the columns ``created`` and ``created_date``."""
         return day_expression(self.tz)
@@ -116,6 +137,16 @@ class Period:
         if self.days == 1:
             return _said(self.since)
         return f"{_beginning(self.since, self.last)} to {_said(self.last)}"
+
+
+def projected(cost: Decimal | None, period: Period, through: dt.datetime | None) -> Decimal | None:
+    """Return what a running month comes to at the rate so far; None where it is no month, over, or not begun."""
+    if cost is None or through is None or not period.is_month:
+        return None
+    begin, end = period.begin, period.end
+    if not begin < through < end:
+        return None
+    return cost * Decimal((end - begin).total_seconds()) / Decimal((through - begin).total_seconds())
 
 
 def day_expression(tz: str) -> str:
@@ -150,6 +181,22 @@ def zone(name: str) -> ZoneInfo:
 def day_of(moment: dt.datetime, tz: str = UTC) -> dt.date:
     """Return the day that a clock of the zone showed at a moment."""
     return moment.astimezone(dt.UTC if tz == UTC else zone(tz)).date()
+
+
+def _step_of(day: dt.date, step: str) -> dt.date:
+    """Return the first day of the step that holds a day, as date_trunc does."""
+    if step == "week":
+        return day - _DAY * day.weekday()
+    if step == "month":
+        return day.replace(day=1)
+    return day.replace(month=1, day=1) if step == "year" else day
+
+
+def _next(day: dt.date, step: str) -> dt.date:
+    """Return the first day of the next step."""
+    if step in {"day", "week"}:
+        return day + (_WEEK if step == "week" else _DAY)
+    return _months_before(day, -1 if step == "month" else -_MONTHS)
 
 
 def _midnight(day: dt.date, tz: str) -> dt.datetime:
