@@ -49,21 +49,21 @@ def repair(
 
 
 def _ledger(folder: DataFolder, name: str, *, accepts_losses: bool) -> DestinationResult:
-    """Check every segment of a source against its own hashes and what was entered, then enter it as it lies there."""
+    """Check every segment of a source against its own hashes and what was entered, then enter it as it lies there.
+
+    The old ledger stays until the new one takes its place: nothing else says what was replaced, and what is lost.
+    """
     place = folder.archive / name
     before = ledger.readable(place)
-    (place / ledger.NAME).unlink(missing_ok=True)
-    try:
-        archive = Archive(folder.archive, name, scratch=folder.scratch)
-        _insist(archive, before, assemble.blobs(folder), accepts_losses=accepts_losses)
-    except BaseException:
-        ledger.write(place, before, scratch=folder.scratch)
-        raise
+    archive = Archive(folder.archive, name, scratch=folder.scratch, entries={})
+    _insist(archive, before, assemble.blobs(folder), accepts_losses=accepts_losses)
     missing = {*range(1, archive.last + 1), *before} - {footer.number for footer in archive.footers}
     archive.enter(
         replaced={number: entry.replaces for number, entry in before.items()},
         lost=missing if accepts_losses else {number for number in missing if before[number].is_lost},
     )
+    if not archive.entries:
+        (place / ledger.NAME).unlink(missing_ok=True)
     if any(archive.tombstones.cover(id_) for footer in archive.footers for id_ in archive.raw_ids(footer.number)):
         archive.bury(archive.tombstones.unsettled())
     return DestinationResult(f"ledger of {name}", 0, segments=len(archive.footers))
