@@ -20,7 +20,7 @@ from pipeline.archive import segments
 from pipeline.archive.check import references
 from pipeline.archive.segments import Archive
 from pipeline.archive.tombstones import digest
-from pipeline.errors import PipelineError
+from pipeline.errors import FolderError, PipelineError
 from pipeline.failpoints import reach
 from pipeline.folder import DataFolder, owned
 from pipeline.result import Forgotten
@@ -145,6 +145,14 @@ def _rewrite(archive: Archive) -> None:
             reach("forget.rewritten")
 
 
+def remove_blobs_of_the_killed(folder: DataFolder, archives: Sequence[Archive]) -> None:
+    """Remove the blobs of which whoever was killed wrote no segment; with a segment missing, nothing tells which."""
+    if assemble.blobs(folder).are_coming:
+        with contextlib.suppress(FolderError):
+            rebuild.insist_on_whole(archives, folder)
+            remove_blobs(folder, archives)
+
+
 def remove_blobs(folder: DataFolder, archives: Iterable[Archive]) -> int:
     """Remove every blob that nothing refers to any more, in any source."""
     blobs = assemble.blobs(folder)
@@ -152,6 +160,7 @@ def remove_blobs(folder: DataFolder, archives: Iterable[Archive]) -> int:
     unreferred = [held for held in blobs.digests() if held not in referred]
     for held in unreferred:
         blobs.remove(held)
+    blobs.take_note_away()
     return len(unreferred)
 
 

@@ -130,6 +130,7 @@ class _Night:
             raise next(iter(self._damaged.values()))
         if not self._damaged:
             forget.finish(self._config, self._folder, list(archives.values()), self._stop)
+            forget.remove_blobs_of_the_killed(self._folder, list(archives.values()))
         before = dict(self._told)
         self._accounts = {source: archive.account for source, archive in archives.items()}
         results = [self._export(source, archives.get(source.name)) for source in self._config.sources]

@@ -229,6 +229,7 @@ class Intake:
             notes.append(_Kept.note("run", run[0], now, run[1]))
         footer = self._archive.append(_table([*self._rows, *self._marks, *notes]), reading)
         self._rows, self._marks, self._bytes = [], [], 0
+        self._blobs.have_come()
         return footer
 
     @property
