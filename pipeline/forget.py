@@ -53,6 +53,7 @@ def forget(
     folder.insist()
     with owned(folder, share=config.share == "group"):
         archives = open_all(folder)
+        finish(config, folder, archives)  # readers pass over what is pending: asked for again, it would not be found
         found = {archive.source: _find(archive, ids, metadata or {}) for archive in archives}
         held = {id_ for ids_ in found.values() for id_ in ids_}
         named = {*ids, *held}
