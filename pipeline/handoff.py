@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import date
 
     import pyarrow as pa
 
@@ -63,6 +64,17 @@ class Sweep:
     """Counts the sweeps of a source, from 1."""
     goal: int
     """Unix second up to which it reads: the position when it began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What one UTC day says of an organization."""
+
+    kind: str
+    """``usage`` or ``costs``."""
+    day: date
+    body: bytes
+    """Its JSON text, byte for byte; ``null`` where a complete answer did not show the day."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ INTEGER = pa.int64()
 NUMBER = pa.float64()
 TEXT = pa.string()
 MAP = pa.map_(pa.string(), pa.string())
+#: Amounts of money and quantities, exact.
+DECIMAL = pa.decimal128(38, 15)
 
 
 def column(name: str, kind: pa.DataType, description: str, *, required: bool = False) -> pa.Field:
@@ -38,8 +40,8 @@ class Table:
     identity: str
     """The column that says which older rows a new batch replaces: the completion's id, or ``segment`` for logs."""
     replaced_by: str = "completion"
-    """What replaces older rows: a new version of the ``completion``, newly fetched ``messages``, or only the same
-    ``segment`` loaded again."""
+    """What replaces older rows: a new version of the ``completion``, newly fetched ``messages``, a newer fetch of the
+    same ``day`` into the same table, or only the same ``segment`` loaded again."""
 
 
 _SOURCE = column("source", TEXT, "Name of the source in the configuration.", required=True)
@@ -300,6 +302,75 @@ COVERAGE = Table(
     "segment",
 )
 
+_BUCKET = (
+    _SOURCE,
+    column("created", TIMESTAMP, "First moment of the UTC day.", required=True),
+    column("created_date", pa.date32(), "The UTC day.", required=True),
+    column("index", INTEGER, "Position in the day, from 0; NULL in the one row of a day on which there was nothing."),
+    column("project_id", TEXT, "The project; NULL where the answer is not split by it."),
+    column("api_key_id", TEXT, "Id of the API key; NULL where the answer is not split by it."),
+    column("user_id", TEXT, "Id of the user; NULL where the answer is not split by it."),
+)
+_FETCHED = (
+    column("extra", TEXT, "JSON object: keys this version does not know, and values that fit no column."),
+    column("fetched_at", TIMESTAMP, "When this program received the day.", required=True),
+    _SEGMENT,
+)
+
+
+def _counter(name: str, meaning: str) -> pa.Field:
+    return column(name, INTEGER, f"{meaning}; NULL where not told.")
+
+
+ORGANIZATION_USAGE = Table(
+    "organization_usage",
+    "What the organization's Usage API says of completions: one row per UTC day, model, tier and batch.",
+    pa.schema(
+        [
+            *_BUCKET,
+            column("model", TEXT, "The model, as a full snapshot name."),
+            column("service_tier", TEXT, "The tier that was served."),
+            column("batch", pa.bool_(), "Whether the requests came through the Batch API."),
+            _counter("num_model_requests", "Requests, stored or not"),
+            _counter("input_tokens", "All input tokens, cached ones too"),
+            _counter("output_tokens", "All output tokens"),
+            _counter("input_cached_tokens", "Input tokens read from the cache"),
+            _counter("input_uncached_tokens", "Input tokens not read from it"),
+            _counter("input_cache_write_tokens", "Input tokens written to the cache"),
+            _counter("input_text_tokens", "Text input tokens"),
+            _counter("input_cached_text_tokens", "Text input tokens read from the cache"),
+            _counter("input_audio_tokens", "Audio input tokens"),
+            _counter("input_cached_audio_tokens", "Audio input tokens read from the cache"),
+            _counter("input_image_tokens", "Image input tokens"),
+            _counter("input_cached_image_tokens", "Image input tokens read from the cache"),
+            _counter("output_text_tokens", "Text output tokens"),
+            _counter("output_audio_tokens", "Audio output tokens"),
+            _counter("output_image_tokens", "Image output tokens"),
+            *_FETCHED,
+        ]
+    ),
+    "created",
+    "day",
+)
+
+ORGANIZATION_COSTS = Table(
+    "organization_costs",
+    "What the organization's Costs API says was billed: one row per UTC day and line item.",
+    pa.schema(
+        [
+            *_BUCKET,
+            column("line_item", TEXT, "What was billed, such as a model and its input tokens."),
+            column("amount", DECIMAL, "amount.value: what it cost, rounded to 15 places."),
+            column("currency", TEXT, "amount.currency: usd."),
+            column("quantity", DECIMAL, "How much of it."),
+            column("quantity_unit", TEXT, "Of what: tokens, 1000_tokens and others."),
+            *_FETCHED,
+        ]
+    ),
+    "created",
+    "day",
+)
+
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
@@ -312,16 +383,25 @@ TABLES: dict[str, Table] = {
         REJECTS,
         RUNS,
         COVERAGE,
+        ORGANIZATION_USAGE,
+        ORGANIZATION_COSTS,
     )
 }
 
 #: The kinds of rows in a segment. Of one segment, the first two come before the others.
-KINDS = ("completion", "messages", "gone", "missed", "found", "coverage", "run")
+KINDS = ("completion", "messages", "gone", "missed", "found", "coverage", "run", "usage", "costs")
+#: Those that say something of a completion, by its id: forgetting one touches no other row.
+ABOUT_COMPLETIONS = KINDS[:5]
 
 SEGMENT = pa.schema(
     [
         column("kind", TEXT, f"One of {', '.join(KINDS)}.", required=True),
-        column("id", TEXT, "Completion id; run id for a run; empty for coverage.", required=True),
+        column(
+            "id",
+            TEXT,
+            "Completion id; run id for a run; UTC day for usage and costs; empty for coverage.",
+            required=True,
+        ),
         column("created", INTEGER, "Unix seconds; NULL where the API sent none that is usable."),
         column("fetched_at", TIMESTAMP, "When it was received.", required=True),
         column("first_seen", TIMESTAMP, "When the first version of it was received.", required=True),

@@ -38,7 +38,8 @@ _NAME = re.compile(r"(\d{8})\.parquet")
 _COMPRESSION_LEVEL = 3
 #: Kinds whose bodies are large; all others are notes, in a row group of their own.
 _BULK = pa.array(["completion", "messages"])
-API, ADOPTED = "api", "adopted"
+_ABOUT = pa.array(schema.ABOUT_COMPLETIONS)
+API, ADOPTED, ORGANIZATION = "api", "adopted", "organization"
 #: What reading a damaged segment may raise: one bit can hit the file, its schema, or the text of its footer.
 UNREADABLE = (pa.ArrowException, OSError, KeyError, ValueError, msgspec.MsgspecError)
 
@@ -52,7 +53,8 @@ class Reading:
     account: Account
     spans: tuple[Span, ...] = ()
     origin: str = API
-    """Or ``adopted``: rows from files that somebody saved, which say nothing about what the source lists."""
+    """Or ``adopted``, rows from files that somebody saved, or ``organization``, what its usage and costs were: neither
+    says anything about what the source lists."""
     content: Content = field(default_factory=Content)
     """What of the bodies was kept."""
     settled: int = 0
@@ -240,7 +242,7 @@ class Archive:
     def columns(self, number: int, names: list[str] | None = None) -> pa.Table:
         """Read some columns of a segment, or all of them."""
         path = self.path(number)
-        wanted = [*names, "id"] if names and self._tombstones.pending and "id" not in names else names
+        wanted = [*dict.fromkeys([*names, "kind", "id"])] if names and self._tombstones.pending else names
         try:
             with pq.ParquetFile(path) as file:
                 table = _completed(file.read(columns=wanted), wanted)
@@ -249,9 +251,10 @@ class Archive:
         return self._remembered(table).select(names or schema.SEGMENT.names)
 
     def raw_ids(self, number: int) -> list[str]:
-        """Return every id in a segment's file, those of forgotten completions too; only forgetting may ask."""
+        """Return every completion named in a segment's file, forgotten ones too; only forgetting may ask."""
         with pq.ParquetFile(self.path(number)) as file:
-            return file.read(columns=["id"])["id"].unique().to_pylist()  # type: ignore[no-any-return]
+            table = file.read(columns=["kind", "id"])
+        return table.filter(pc.is_in(table["kind"], value_set=_ABOUT))["id"].unique().to_pylist()  # type: ignore[no-any-return]
 
     def notes(self, number: int) -> pa.Table:
         """Read the rows of a segment that are no completions or messages, in a row group of their own."""
@@ -268,7 +271,8 @@ class Archive:
         """Pass over what is being forgotten."""
         if not self._tombstones.pending:
             return table
-        return table.take(pa.array(self._tombstones.indices_kept(table["id"]), pa.int64()))
+        is_kept = pa.array(self._tombstones.kept(table["id"]), pa.bool_())
+        return table.filter(pc.or_(is_kept, pc.invert(pc.is_in(table["kind"], value_set=_ABOUT).combine_chunks())))
 
     def runs(self) -> Iterator[tuple[int, bytes]]:
         """Yield the records of runs, newest first, each with the segment that holds it."""

@@ -51,9 +51,9 @@ class Tombstones(Sealed, frozen=True):
         """Return these with everything pending: a segment of before came back from a backup."""
         return Tombstones(self.done | self.pending)
 
-    def indices_kept(self, ids: pa.ChunkedArray) -> list[int]:
-        """Return the places of ids that no pending tombstone covers."""
-        return [place for place, id_ in enumerate(ids.to_pylist()) if digest(id_) not in self.pending]
+    def kept(self, ids: pa.ChunkedArray) -> list[bool]:
+        """Tell of each id whether no pending tombstone covers it."""
+        return [digest(id_) not in self.pending for id_ in ids.to_pylist()]
 
 
 def digest(id_: str) -> str:

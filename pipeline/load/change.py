@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.load.update import updated
-from pipeline.schema import TABLES, Table
+from pipeline.schema import TABLES, TIMESTAMP, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -109,7 +109,16 @@ def _replaces(batches: Sequence[Batch]) -> dict[str, pa.Array]:
         "messages": pa.array(sorted({id_ for batch in batches for id_ in batch.fetched}), pa.string()),
         "segment": _segments(batches),
     }
-    return {name: values[table.replaced_by] for name, table in TABLES.items()}
+    return {
+        name: _days(batches, name) if table.replaced_by == "day" else values[table.replaced_by]
+        for name, table in TABLES.items()
+    }
+
+
+def _days(batches: Sequence[Batch], name: str) -> pa.Array:
+    """Name every day that the batches have fetched of a table; one on which there was nothing has a row as well."""
+    fetched = [batch.tables[name]["created"].combine_chunks() for batch in batches]
+    return pa.concat_arrays([pa.array([], TIMESTAMP), *fetched]).unique()
 
 
 def _segments(batches: Sequence[Batch]) -> pa.Array:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipeline.cost.views import views
 from pipeline.load.views import VIEWS
-from pipeline.schema import INTEGER, MAP, NUMBER, TABLES, TEXT, TIMESTAMP, describe
+from pipeline.schema import DECIMAL, INTEGER, MAP, NUMBER, TABLES, TEXT, TIMESTAMP, describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +22,7 @@ KINDS = {
     NUMBER: "DOUBLE",
     TIMESTAMP: "TIMESTAMPTZ",
     MAP: "MAP(VARCHAR, VARCHAR)",
+    DECIMAL: "DECIMAL(38, 15)",
     pa.bool_(): "BOOLEAN",
     pa.date32(): "DATE",
     pa.list_(INTEGER): "BIGINT[]",

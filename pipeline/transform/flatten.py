@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.handoff import Batch, Bookmark
-from pipeline.transform import history, logprobs, logs, messages, tables, versions
+from pipeline.transform import history, logprobs, logs, messages, organization, tables, versions
 from pipeline.transform.history import Gone
 from pipeline.transform.tables import Parents
 
@@ -42,6 +42,8 @@ def flatten(segment: Segment, *, tokens: bool = False) -> Batch:
             ),
             "runs": logs.runs(segment, _of(segment, "run")),
             "coverage": logs.coverage(segment, _of(segment, "coverage")),
+            "organization_usage": organization.usage(segment, _of(segment, "usage")),
+            "organization_costs": organization.costs(segment, _of(segment, "costs")),
         },
         replaced=versions.replaced(received),
         fetched=frozenset(turns.parents.id.to_pylist()).union(inline.parents.id.to_pylist()),

@@ -144,6 +144,17 @@ class Conformance:
         ]
         self.both(tmp_path, *([batches] if together else [[batch] for batch in batches]))
 
+    @pytest.mark.parametrize("together", [True, False])
+    def test_a_day_that_is_fetched_again_replaces_the_older_one(self, tmp_path, together):
+        """Usage and costs are of the newest fetch of each day, also where nothing is left of it; others stay."""
+        source = Source()
+        batches = [
+            source.batch(example(), days={0: 2, 1: 1, 2: 0}),
+            source.batch(Version("b"), days={1: 3}),
+            source.batch(days={0: 0, 2: 1}),
+        ]
+        self.both(tmp_path, *([batches] if together else [[batch] for batch in batches]))
+
     def test_some_gone_at_a_time(self, tmp_path):
         """Groups of segments end where they like: what went is closed once, wherever its version is held."""
         source = Source()

@@ -45,8 +45,17 @@ class Source:
         self.segment = 0
         self._held: dict[str, int | None] = {}
 
-    def batch(self, *versions: Version, fetched: Mapping[str, int] | None = None, gone: Sequence[str] = ()) -> Batch:
-        """Make the next segment's batch; ``fetched`` says of how many messages (one rejected), ``gone`` what went."""
+    def batch(
+        self,
+        *versions: Version,
+        fetched: Mapping[str, int] | None = None,
+        gone: Sequence[str] = (),
+        days: Mapping[int, int] | None = None,
+    ) -> Batch:
+        """Make the next segment's batch; ``fetched`` says of how many messages (one rejected), ``gone`` what went.
+
+        ``days`` says of which days, from the tenth, how many results the organization's usage has; costs has one more.
+        """
         self.segment += 1
         held = dict(self._held)
         replaced = {version.id: self._held[version.id] for version in versions if version.id in self._held}
@@ -56,6 +65,9 @@ class Source:
             child = _child(self.name, self.segment, id_, self._held[id_])
             rows["messages"] += [child | {"index": n, "role": "user", "content": str(count)} for n in range(count)]
             rows["rejects"].append(child | {"path": "messages[0].name", "reason": "no"})
+        for day, count in (days or {}).items():
+            rows["organization_usage"] += _day_rows(self.name, self.segment, day, count)
+            rows["organization_costs"] += _day_rows(self.name, self.segment, day, count + 1)
         inline = {version.id for version in versions if version.messages}
         return Batch(
             Bookmark(self.name, self.segment),
@@ -116,6 +128,7 @@ class Memory:
         versions = set(batch.replaced) | {row["id"] for row in rows["completions"]}
         gone = {"completion": versions, "messages": set(batch.fetched), "segment": {batch.bookmark.segment}}
         for name, held in self._rows.items():
+            gone["day"] = {row.get("created") for row in rows[name]}
             identity, values = TABLES[name].identity, gone[TABLES[name].replaced_by]
             held[:] = [row for row in held if row["source"] != source or row[identity] not in values] + rows[name]
 
@@ -152,6 +165,13 @@ def _rows(source: str, segment: int, versions: Iterable[Version]) -> dict[str, l
     rows["coverage"].append(log | {"end_unix": TENTH, "asked_at": FETCHED, "possibly_incomplete": [1, segment]})
     rows["runs"].append(log | _run(segment))
     return rows
+
+
+def _day_rows(source: str, segment: int, day: int, count: int) -> list[dict[str, Any]]:
+    """Make the rows of one day; one without results has one row."""
+    when = EPOCH + dt.timedelta(seconds=TENTH + day * DAY)
+    shared = {"source": source, "segment": segment, "created": when, "created_date": when.date(), "fetched_at": FETCHED}
+    return [shared | {"index": n} for n in range(count)] or [shared]
 
 
 def _child(source: str, segment: int, id_: str, created: int | None) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def one_row_of(table):
 @pytest.mark.parametrize("name", TABLES)
 def test_files_are_as_declared(tmp_path, name):
     """A file has the declared columns but those of the partition, with their sentences, in zstd and with statistics."""
-    batch = Source().batch(example(messages=1))
+    batch = Source().batch(example(messages=1), days={0: 1})
     batch.tables["logprobs"] = one_row_of(LOGPROBS)
     open_in(tmp_path).load([batch])
     (path,) = (tmp_path / "parquet" / name).rglob("*.parquet")
