@@ -45,14 +45,20 @@ def check_reference(reference: str) -> str | None:
 
 
 def resolve(reference: str, *, source: str) -> Secret:
-    """Fetch the key that ``reference`` names; raises RefusedError where there is none."""
+    """Fetch the key of a source that ``reference`` names; raises RefusedError where there is none."""
+    return fetch(reference, owner=f"source {source}", setting=f"sources.{source}.api_key")
+
+
+def fetch(reference: str, *, owner: str, setting: str) -> Secret:
+    """Fetch the key that a setting names; raises RefusedError where there is none."""
     if problem := check_reference(reference):
-        raise ConfigError(f"sources.{source}.api_key {problem}")
+        raise ConfigError(f"{setting} {problem}")
     scheme, _, rest = reference.partition(":")
     value = {"env": _from_environment, "file": _from_file, "cmd": _from_command}[scheme](rest).strip()
     if not value or not value.isprintable() or not value.isascii():
         raise RefusedError(
-            f"source {source}: no usable key in {scheme}:{rest if scheme != 'cmd' else '…'} (setting api_key)",
+            f"{owner}: no usable key in {scheme}:{rest if scheme != 'cmd' else '…'} "
+            f"(setting {setting.rpartition('.')[2]})",
             hint={
                 "env": f"set the environment variable {rest}",
                 "file": f"put the key, and nothing else, into {rest}",

@@ -7,15 +7,13 @@ import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Self, TypeVar
-
-import msgspec
 
 from pipeline.errors import ConfigError, IncompleteError, NoListRouteError, PipelineError, RefusedError, ServerError
 from pipeline.extract.page import BadPageError, Filters, Messages, decode, decode_messages, decode_row
 from pipeline.extract.retry import AgainError, Policy, asked_wait, is_worth_retrying, may_pass
 from pipeline.extract.throttle import Throttle
+from pipeline.extract.told import RATE_LIMITED, ErrorBody, is_about_money, one_line, place, server_time
 from pipeline.extract.transport import Address, Answer, BrokenError, TooLargeError, Transport
 from pipeline.extract.walk import TOO_LARGE, Refusal, Request
 from pipeline.handoff import Account
@@ -29,25 +27,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: A 429 with one of these is about money: waiting does not help (reference §3).
-MONEY = frozenset(
-    {
-        "insufficient_quota",
-        "credit_balance_exhausted",
-        "organization_spend_limit_exceeded",
-        "project_spend_limit_exceeded",
-        "organization_usage_limit_exceeded",
-    }
-)
 NO_LIST = frozenset({404, 405, 501})
 NO_ANCHOR = NO_LIST | {400, 422}
 NO_PERMISSION = frozenset({401, 403})
-RATE_LIMITED = 429
 OK, BAD, NOT_FOUND = 200, 400, 404
 #: Messages asked for at a time, and the API's own default for servers that refuse so many.
 MESSAGES, DEFAULT_LIMIT = 100, 20
-#: Letters of a server's message that are shown: enough for its sentences, not for a page of text.
-LONGEST_MESSAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +206,7 @@ class Client:
 
     def _page(self, answer: Answer) -> Page:
         try:
-            page = decode(answer.body, server_time=_server_time(answer.headers))
+            page = decode(answer.body, server_time=server_time(answer.headers))
         except BadPageError as error:
             raise AgainError(self._server_error(str(error), answer)) from error
         if not all(self._endpoint.filters.admit(row) for row in page.rows):
@@ -249,15 +234,15 @@ class Client:
 
     def _refusal(self, answer: Answer, request: Request) -> Refusal:
         """Tell an anchor or limit that was not taken from what ends the source and from what may pass."""
-        status, error = answer.status, _Error.of(answer.body)
-        message = _one_line(_without_id(self._key.hide_in(error.message), request.after))
-        if status == RATE_LIMITED and MONEY & {error.code, error.type}:
+        status, error = answer.status, ErrorBody.of(answer.body)
+        message = one_line(_without_id(self._key.hide_in(error.message), request.after))
+        if is_about_money(status, error):
             raise RefusedError(
                 self._say(f"{status} {error.code or error.type}: {message}", answer),
                 hint="waiting does not help: the account needs money or a higher limit",
             )
         if is_worth_retrying(status, answer.headers):
-            wait = asked_wait(answer.headers, now=_server_time(answer.headers))
+            wait = asked_wait(answer.headers, now=server_time(answer.headers))
             raise AgainError(self._server_error(f"{status} {message}".rstrip(), answer), wait)
         if status in NO_PERMISSION:
             raise RefusedError(
@@ -287,36 +272,12 @@ class Client:
 
     def _say(self, what: str, answer: Answer | None = None) -> str:
         """Name source, place and the server's own id of the request."""
-        headers: Mapping[str, str] = answer.headers if answer is not None else {}
-        request_id = headers.get("x-request-id") or headers.get("apim-request-id")
-        where = self._endpoint.address.list_url
-        return f"source {self._endpoint.source}: {what} ({where}{f', request {request_id}' if request_id else ''})"
-
-
-class _Error(msgspec.Struct):
-    """What an error body says; empty where it says nothing readable."""
-
-    message: str = ""
-    type: str | None = None
-    code: str | int | None = None
-
-    @classmethod
-    def of(cls, body: bytes) -> _Error:
-        try:
-            told = msgspec.json.decode(body, type=dict[str, msgspec.Raw])["error"]
-            return msgspec.json.decode(told, type=cls)
-        except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError):
-            return cls()
+        return f"source {self._endpoint.source}: {what} ({place(self._endpoint.address.list_url, answer)})"
 
 
 def _without_id(text: str, id_: str | None) -> str:
     """Take the completion that was asked for out of the server's text: no log and no run names one (forgetting)."""
     return re.sub(rf"(?<!\w){re.escape(id_)}(?!\w)", "…", text) if id_ else text
-
-
-def _one_line(text: str) -> str:
-    """Make the server's text fit a log line and steer no terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in text[:LONGEST_MESSAGE])
 
 
 def _headers(endpoint: Endpoint, key: Secret) -> dict[str, str]:
@@ -347,11 +308,3 @@ def _query(request: Request, filters: Filters) -> dict[str, str | int]:
     if filters.model:
         query["model"] = filters.model
     return query | {f"metadata[{key}]": value for key, value in filters.metadata.items()}
-
-
-def _server_time(headers: Mapping[str, str]) -> int:
-    """Return the server's clock; ours, where it does not tell."""
-    try:
-        return int(parsedate_to_datetime(headers["date"]).timestamp())
-    except (KeyError, ValueError):
-        return int(time.time())

@@ -20,6 +20,9 @@ from pipeline.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    #: A list is sent as its key once for each value.
+    Query = Mapping[str, str | int | list[str]]
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -38,15 +41,17 @@ class Address:
     """Certificates to trust instead of the usual ones; there is no setting to trust none."""
     connections: int = 10
     """Most connections at a time."""
+    route: str = "chat/completions"
+    """What is asked below ``base_url``: the list of completions, or what an organization used."""
 
     @property
     def list_url(self) -> httpx.URL:
-        """The list route, without the query of ``base_url``."""
+        """The route, without the query of ``base_url``."""
         url = httpx.URL(self.base_url)
-        return url.copy_with(path=f"{url.path.rstrip('/')}/chat/completions", query=None)
+        return url.copy_with(path=f"{url.path.rstrip('/')}/{self.route}", query=None)
 
     def url_of(self, *below: str) -> httpx.URL:
-        """Return a route below the list; no id can leave it, whatever it holds."""
+        """Return what lies below the route; no id can leave it, whatever it holds."""
         if not below:
             return self.list_url
         parts = [quote(part, safe="").replace(".", "%2E") for part in below]
@@ -104,22 +109,22 @@ class Transport:
         """Let go of the connection."""
         self._http.close()
 
-    def get(self, query: Mapping[str, str | int], *below: str) -> Answer:
-        """Ask the list, or a route below it, once; raises BrokenError, TooLargeError."""
+    def get(self, query: Query, *below: str) -> Answer:
+        """Ask the route, or one below it, once; raises BrokenError, TooLargeError."""
         return self._ask("GET", query, below)
 
     def delete(self, *below: str) -> Answer:
-        """Delete what a route below the list names; raises as ``get``."""
+        """Delete what lies below the route; raises as ``get``."""
         return self._ask("DELETE", {}, below)
 
-    def _ask(self, method: str, query: Mapping[str, str | int], below: tuple[str, ...]) -> Answer:
+    def _ask(self, method: str, query: Query, below: tuple[str, ...]) -> Answer:
         try:
             with _explained(self._address), self._guard():
                 return self._read(method, {**self._fixed, **query}, self._address.url_of(*below))
         except httpx.HTTPError as error:
             raise BrokenError(_plain(error)) from error
 
-    def _read(self, method: str, query: Mapping[str, str | int], url: httpx.URL) -> Answer:
+    def _read(self, method: str, query: Query, url: httpx.URL) -> Answer:
         deadline = time.monotonic() + self._address.page_time
         body = bytearray()
         with self._http.stream(method, url, params=query) as answer:

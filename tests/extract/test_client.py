@@ -8,9 +8,10 @@ import httpx
 import pytest
 
 from pipeline.errors import ConfigError, NoListRouteError, PipelineError, RefusedError, ServerError
-from pipeline.extract.client import LONGEST_MESSAGE, MONEY, Client, Endpoint
+from pipeline.extract.client import Client, Endpoint
 from pipeline.extract.page import Filters
 from pipeline.extract.retry import Policy
+from pipeline.extract.told import LONGEST_MESSAGE, MONEY
 from pipeline.extract.transport import Address
 from pipeline.extract.walk import Refusal, Request
 from pipeline.handoff import Account
