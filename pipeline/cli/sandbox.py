@@ -43,6 +43,7 @@ from pipeline.sandbox.shape import SHAPES, Cursor, Order, Shape, Vanished
 @click.option("--max-limit", type=click.IntRange(min=1), help="The largest limit that is taken.")
 @click.option("--vanished", type=click.Choice(get_args(Vanished)), help="Answer to a lost after.")
 @click.option("--key", help="Ask for this key; any key will do without it.")
+@click.option("--admin-key", help="Ask for this key where usage and costs are told; any other will do without it.")
 @click.option("--latency", type=click.IntRange(min=0), default=0, show_default=True, help="Milliseconds of an answer.")
 @click.option("--fault", "faults", multiple=True, metavar="WHEN:KIND[:VALUE]", help="Such as 3:503 or 10%:reset.")
 def sandbox(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -53,6 +54,7 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter per option
     load_file: Path | None,
     shape: str,
     key: str | None,
+    admin_key: str | None,
     faults: tuple[str, ...],
     latency: int,
     **switches: str | int | None,
@@ -77,7 +79,8 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter per option
         recordings.load(store, load_file)
     else:
         generate.month(store, completions=completions, seed=seed)
-    serving = server.Server(store, faults=[Fault.parse(text) for text in faults], key=key, host=host, port=port)
+    faulty = [Fault.parse(text) for text in faults]
+    serving = server.Server(store, faults=faulty, key=key, admin_key=admin_key, host=host, port=port)
     serving.app.latency = latency / 1000
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started us in the background, and ignores them
         signal.signal(number, signal.default_int_handler)

@@ -26,7 +26,8 @@ from pipeline.sandbox.faults import (
 )
 from pipeline.sandbox.house import HOUSES, Identity
 from pipeline.sandbox.listing import ApiError, Listing, Query
-from pipeline.sandbox.routes import routes
+from pipeline.sandbox.organization import Organization, Pages
+from pipeline.sandbox.routes import ORGANIZATION, routes
 from pipeline.sandbox.wire import deliver
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Received:
     number: int
     """Position among all requests, from 1."""
     route: str | None
-    """``list``, ``messages`` or ``retrieve``; None for what changes the store."""
+    """``list``, ``messages``, ``retrieve``, ``usage`` or ``costs``; None for what changes the store."""
     route_number: int | None
     """Position among the requests of its route, from 1: what faults count."""
     method: str
@@ -75,6 +76,7 @@ class Log:
     """What was asked, in order of arrival; kept in memory, for tests."""
 
     list_path: str
+    root: str = "/v1"
     asked: dict[str, int] = field(default_factory=dict)
     """GETs by route."""
     requests: list[Received] = field(default_factory=list)
@@ -106,8 +108,10 @@ class Log:
 
     def _route(self, scope: Event) -> str | None:
         """Say which route a GET asks; None for anything else."""
-        if scope["method"] != "GET" or not scope["path"].startswith(self.list_path):
+        if scope["method"] != "GET":
             return None
+        if (route := _of_organization(self.root, scope["path"])) or not scope["path"].startswith(self.list_path):
+            return route
         below = scope["path"].removeprefix(self.list_path)
         if not below:
             return "list"
@@ -122,12 +126,13 @@ class Log:
 class App:
     """Answers as the recorded service does, except where a fault acts."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the switches of a test double, all keywords
         self,
         store: Store,
         *,
         faults: Sequence[Fault] = (),
         key: str | None = None,
+        admin_key: str | None = None,
         identity: Identity | None = None,
         on_request: Callable[[Received], None] | None = None,
     ) -> None:
@@ -135,12 +140,15 @@ class App:
         self.faults = tuple(faults)
         self.latency = 0.0
         """Seconds that every answer waits, as if it came from far away."""
-        self.log = Log(store.shape.path)
+        self.log = Log(store.shape.path, store.shape.root)
         self._key = key
+        self._admin_key = admin_key
+        self.organization = Organization(store)
         self._identity = identity or Identity()
         self.on_request = on_request
-        self._routes = routes(store, self._ask)
+        self._routes = routes(store, self._ask, self._ask_organization)
         self._page_before = Listing()
+        self._days_before = Pages()
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -196,7 +204,11 @@ class App:
         if given == NO_PERMISSION_KEY:
             message = "You have insufficient permissions for this operation. Missing scopes: model.read."
             return ApiError(403, message, code="missing_scope")
-        if self._key is None or given == self._key:
+        is_of_organization = _of_organization(self.store.shape.root, scope["path"]) is not None
+        wanted, foreign = (
+            (self._admin_key, self._key) if is_of_organization else (self._key, self._admin_key)
+        )  # neither key opens what the other one is for
+        if given == wanted or (wanted is None and (foreign is None or given != foreign)):
             return None
         if not given:
             return ApiError(401, "You didn't provide an API key.")
@@ -225,6 +237,17 @@ class App:
         for fault in of_kind(faults, LISTINGS):
             listing = LISTINGS[fault.kind](listing)
         return listing
+
+    def _ask_organization(self, request: Request, route: str) -> Pages:
+        """Answer a question to the organization, as the faults have it."""
+        faults = request.state.received.faults
+        if of_kind(faults, ["stuck"]):
+            return self._days_before
+        given = {key: request.query_params.getlist(key) for key in request.query_params}
+        self._days_before = pages = self.organization.page(route, given)
+        if of_kind(faults, ["more"]):
+            return replace(pages, has_more=True)
+        return Pages(has_more=True, next_page="page_x") if of_kind(faults, ["empty-more"]) else pages
 
     def _from_store(self, query: Query, faults: Sequence[Fault]) -> Listing:
         """Ask the store, unless a fault says that the anchor vanished."""
@@ -255,6 +278,11 @@ class App:
     def _request_id(self, received: Received) -> str:
         """Name a request; the same numbers give the same names."""
         return self.store.house.request_id(UUID(int=(self.store.seed << 64 | received.number) % 2**128))
+
+
+def _of_organization(root: str, path: str) -> str | None:
+    """Name the route of a path that the admin key is for."""
+    return next((name for below, name in ORGANIZATION if path == root + below), None)
 
 
 def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -90,7 +90,7 @@ KINDS = (
 )
 
 #: What a GET may ask for.
-ROUTES = ("list", "messages", "retrieve")
+ROUTES = ("list", "messages", "retrieve", "usage", "costs")
 
 _TEXT = re.compile(
     r"(?:(?P<at>\d+)(?P<to>-\d*)?|(?P<percent>\d+(?:\.\d+)?)%):(?P<kind>[^:@]+)"

@@ -22,15 +22,23 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from pipeline.sandbox.listing import Listing
+    from pipeline.sandbox.organization import Pages
     from pipeline.sandbox.store import Store
 
 _NO_METHOD = 405
+#: Paths below the root, each with the name of its route.
+ORGANIZATION = (("/organization/usage/completions", "usage"), ("/organization/costs", "costs"))
 _METADATA = re.compile(r"metadata\[(.*)\]")
 
 
-def routes(store: Store, ask: Callable[[Request, Query], Listing]) -> Starlette:
-    """Return the API over ``store``, as far as its shape has one; list requests are answered by ``ask``."""
-    api, shape = _Api(store, ask), store.shape
+def routes(
+    store: Store, ask: Callable[[Request, Query], Listing], ask_organization: Callable[[Request, str], Pages]
+) -> Starlette:
+    """Return the API over ``store``, as far as its shape has one; list requests are answered by ``ask``.
+
+    What the organization used and was billed is answered by ``ask_organization``, beside any shape.
+    """
+    api, shape = _Api(store, ask, ask_organization), store.shape
     one = shape.path + "/{completion_id}"
     reading = [
         Route(shape.path, api.list, methods=["GET"]),
@@ -40,19 +48,27 @@ def routes(store: Store, ask: Callable[[Request, Query], Listing]) -> Starlette:
     changing = [Route(one, api.edit, methods=["POST"]), Route(one, api.delete, methods=["DELETE"])]
     creating = [Route(shape.path, api.create, methods=["POST"])]
     known = creating if shape.only_creates else [*reading, *creating, *(changing if shape.changes else ())]
+    known += [Route(shape.root + path, api.of_organization, methods=["GET"], name=name) for path, name in ORGANIZATION]
     return Starlette(routes=known, exception_handlers={ApiError: api.refuse, HTTPException: api.no_route})
 
 
 class _Api:
     """One method per route."""
 
-    def __init__(self, store: Store, ask: Callable[[Request, Query], Listing]) -> None:
+    def __init__(
+        self, store: Store, ask: Callable[[Request, Query], Listing], ask_organization: Callable[[Request, str], Pages]
+    ) -> None:
         self._store = store
         self._ask = ask
+        self._ask_organization = ask_organization
         self._random = random.Random(store.seed)
 
     async def list(self, request: Request) -> Response:
         return _json(self._ask(request, read_query(request)).encode())
+
+    async def of_organization(self, request: Request) -> Response:
+        route = next(name for path, name in ORGANIZATION if request.url.path.endswith(path))
+        return _json(self._ask_organization(request, route).encode())
 
     async def messages(self, request: Request) -> Response:
         return _json(self._store.messages(_id(request), read_query(request)).encode())

@@ -15,6 +15,7 @@ from pipeline.sandbox.wire import Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pipeline.sandbox.billing import Billing
     from pipeline.sandbox.faults import Fault
     from pipeline.sandbox.house import Identity
     from pipeline.sandbox.store import Store
@@ -36,6 +37,7 @@ class Server:
         *,
         faults: Sequence[Fault] = (),
         key: str | None = None,
+        admin_key: str | None = None,
         identity: Identity | None = None,
         on_request: Callable[[Received], None] | None = None,
         host: str = "127.0.0.1",
@@ -43,7 +45,7 @@ class Server:
         tls: tuple[str, str] | None = None,
     ) -> None:
         self.store = store
-        self.app = App(store, faults=faults, key=key, identity=identity, on_request=on_request)
+        self.app = App(store, faults=faults, key=key, admin_key=admin_key, identity=identity, on_request=on_request)
         self._scheme = "https" if tls else "http"
         self._address = (host, port)
         self._listener = _Listener(self.app, tls)
@@ -76,6 +78,11 @@ class Server:
         shape = self.store.shape
         query = f"?api-version={shape.api_version}" if shape.api_version else ""
         return f"{self._scheme}://{self._address[0]}:{self._address[1]}{shape.root}{query}"
+
+    @property
+    def billing(self) -> Billing:
+        """What the organization used and was billed beyond what is stored; to be changed by tests."""
+        return self.app.organization.billing
 
     @property
     def requests(self) -> list[Received]:
