@@ -124,7 +124,7 @@ def ask_costs(  # noqa: PLR0913 - each has a name
     with assemble.asking(config.data) as ask:
         through = reached(ask)
         period = _period(since, until, tz, through)
-        asked = Question(by, period, top, relation=relation(ask, config, price_set))
+        asked = Question(by, period, top, cost=config.cost, price_set=known(ask, price_set))
         answer = ask(question.rows(asked))
         rows = tuple(answer.rows)
         total = _one(ask, replace(asked, by=(), top=None))
@@ -146,7 +146,7 @@ def ask_budgets(config: Config, month: Period | None = None) -> list[Spent]:
     with assemble.asking(config.data) as ask:
         through = reached(ask)
         period = month or _period(None, None, "UTC", through)
-        return [_spent(ask, one, period, through) for one in config.cost.budgets]
+        return [_spent(ask, config, one, period, through) for one in config.cost.budgets]
 
 
 _SETS = f"SELECT DISTINCT price_set FROM prices WHERE price_set <> {text(OWN)} ORDER BY ALL"
@@ -188,8 +188,8 @@ def _type(name: str, values: list[Any]) -> pa.DataType:
     return pa.date32() if values and all(type(value) is dt.date for value in values) else pa.string()
 
 
-def _spent(ask: Ask, one: Budget, period: Period, through: dt.datetime | None) -> Spent:
-    told = _one(ask, Question((), period, where=budget.condition(one)))
+def _spent(ask: Ask, config: Config, one: Budget, period: Period, through: dt.datetime | None) -> Spent:
+    told = _one(ask, Question((), period, where=budget.condition(one), cost=config.cost))
     cost = told["cost"] or Decimal(0)
     at_rate = projected(cost, period, through)
     return Spent(one, told["cost_min"] or Decimal(0), cost, at_rate, told["unpriced_requests"])
@@ -212,13 +212,18 @@ def price_sets(ask: Ask) -> list[str]:
     return [name for (name,) in ask(_SETS).rows]
 
 
+def known(ask: Ask, price_set: str | None) -> str | None:
+    """Return the price set asked for; raises UsageError for one that is none."""
+    there = price_sets(ask)
+    if price_set is not None and price_set not in there:
+        raise UsageError(f"there is no price set {price_set}", hint=f"there are {', '.join(there)}")
+    return price_set
+
+
 def relation(ask: Ask, config: Config, price_set: str | None) -> str:
     """Name the view, or the query that prices with an earlier set of prices."""
-    if price_set is None:
+    if known(ask, price_set) is None:
         return "cost_by_completion"
-    known = price_sets(ask)
-    if price_set not in known:
-        raise UsageError(f"there is no price set {price_set}", hint=f"there are {', '.join(known)}")
     from pipeline.cost.views import by_completion  # noqa: PLC0415 - only where it is asked for
 
     return f"({by_completion(config.cost, price_set)})"

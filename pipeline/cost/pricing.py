@@ -1,18 +1,23 @@
-"""What each completion cost and what that rests on, as SQL: every completion is priced, and then summed; pure.
+"""What completions cost and what that rests on, as SQL: each is priced by rates of its own, exactly; pure.
 
     cost       no more than this: prompt tokens whose cached share is not told count as not cached
     cost_min   no less than this: they count as cached
 
-Token classes are disjoint: cached, cache write and audio are taken out of the totals that they are part of.
+Token classes are disjoint: cached, cache write and audio are taken out of the totals that they are part of. Completions
+with the same rates and reasons may be summed before they are priced (``grouped``): amounts are exact decimals, a rate
+times a sum is the sum of the rate times each, and ten million completions are a few thousand products.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.cost.prices import shipped
 from pipeline.cost.rates import MOST_TOKENS, rates, text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipeline.cost.settings import Cost
 
 #: Class of tokens, and what it is counted from.
@@ -31,51 +36,91 @@ REASONS = {
     "is_history_assumed": "history assumed",
     "is_prefix_matched": "prefix-matched",
 }
-#: Enough for a billion tokens at any rate, exact.
-MONEY = "DECIMAL(38, 15)"
+#: Tokens of any number of completions times a rate of 15 places: exact.
+MONEY, TOKENS = "DECIMAL(38, 15)", "DECIMAL(20, 0)"
+_DETAILS = {
+    "cached": "prompt_cached_tokens",
+    "cache_write": "prompt_cache_write_tokens",
+    "audio_input": "prompt_audio_tokens",
+    "audio_output": "completion_audio_tokens",
+}
+#: What decides how a completion is priced, besides its rates; packed into one small number, which groups fast.
+_TRAITS = {
+    "is_without_usage": "prompt_tokens IS NULL OR completion_tokens IS NULL",
+    "is_inconsistent": f"""CASE
+        WHEN least(prompt_tokens, completion_tokens, {", ".join(_DETAILS.values())}) < 0
+            OR greatest(prompt_tokens, completion_tokens, {", ".join(_DETAILS.values())}) > {MOST_TOKENS} THEN true
+        ELSE coalesce(prompt_cached_tokens, 0) + coalesce(prompt_cache_write_tokens, 0)
+            + coalesce(prompt_audio_tokens, 0) > prompt_tokens OR completion_audio_tokens > completion_tokens
+        END""",
+    "is_cached_told": "prompt_cached_tokens IS NOT NULL OR prompt_tokens = 0",
+    "has_audio_input": "prompt_audio_tokens > 0",
+    "has_audio_output": "completion_audio_tokens > 0",
+    "has_text_output": "completion_tokens > coalesce(completion_audio_tokens, 0)",
+}
 
 
 def priced(cost: Cost, price_set: str | None = None) -> str:
-    """Return the query that prices every completion: flags, tokens and cost by class, ``cost`` and ``cost_min``."""
+    """Return the query that prices each completion: its columns, flags, tokens and cost by class, both bounds."""
+    details = ", ".join(f"coalesce({column}, 0) AS {name}" for name, column in _DETAILS.items())
+    return _priced(f"SELECT *, 1 AS requests, {_kinds(cost)}, {_traits()}, {details} FROM completions", cost, price_set)
+
+
+def grouped(
+    cost: Cost,
+    keys: Mapping[str, str],
+    *,
+    where: str = "true",
+    price_set: str | None = None,
+    relation: str = "completions",
+) -> str:
+    """Return the query that prices groups of completions, with the same columns, and ``requests`` in each.
+
+    ``keys`` are columns by name, as SQL over ``relation``, which has the columns of completions; besides, there is a
+    row for each source, model, tier, UTC day and reason.
+    """
+    named = "".join(f"{expression} AS {name}, " for name, expression in keys.items())
+    sums = ", ".join(f"sum({name}) AS {name}" for name in ("prompt_tokens", "completion_tokens"))
+    details = ", ".join(f"coalesce(sum({column}), 0) AS {name}" for name, column in _DETAILS.items())
+    bits = " + ".join(f"{2**place} * coalesce({trait}, false)::UTINYINT" for place, trait in _numbered())
+    unpacked = ", ".join(f"traits & {2**place} > 0 AS {name}" for place, name in enumerate(_TRAITS))
+    summed = f"""
+        SELECT {named}source, model, service_tier, created_date, {_kinds(cost)}, {bits} AS traits,
+            count(*) AS requests, {sums}, {details}
+        FROM {relation} WHERE {where} GROUP BY ALL
+    """
+    return _priced(f"SELECT * EXCLUDE (traits), {unpacked} FROM ({summed})", cost, price_set)
+
+
+def _priced(counted: str, cost: Cost, price_set: str | None) -> str:
+    classes = ", ".join(f"({name}_tokens * used_{name}_rate)::{MONEY} AS {name}_cost" for name in CLASSES)
     return f"""
         WITH rates AS (
             {rates(cost, price_set)}
         ), counted AS (
-            SELECT *, {_is_batch(cost)} AS is_batch,
-                coalesce(prompt_cached_tokens, 0) AS cached,
-                coalesce(prompt_cache_write_tokens, 0) AS cache_write,
-                coalesce(prompt_audio_tokens, 0) AS audio_input,
-                coalesce(completion_audio_tokens, 0) AS audio_output,
-                prompt_tokens IS NULL OR completion_tokens IS NULL AS is_without_usage,
-                CASE
-                    WHEN least(prompt_tokens, completion_tokens, cached, cache_write, audio_input, audio_output) < 0
-                        OR greatest(prompt_tokens, completion_tokens, cached, cache_write, audio_input, audio_output)
-                            > {MOST_TOKENS} THEN true
-                    ELSE cached + cache_write + audio_input > prompt_tokens OR audio_output > completion_tokens
-                END AS is_inconsistent
-            FROM completions
+            {counted}
         ), joined AS (
             SELECT counted.*, rates.priced_as, rates.price_set, coalesce(rates.tier, '(none)') AS billed_tier,
                 coalesce(rates.is_long, false) AS is_long_context,
-                {_why_unpriced()} AS unpriced_because,
+                {_WHY_UNPRICED} AS unpriced_because,
                 unpriced_because IS NULL AS is_priced,
-                is_priced AND prompt_cached_tokens IS NULL AND prompt_tokens > 0
-                    AND coalesce(cached_input_rate <> input_rate, false) AS is_cached_share_unknown,
+                is_priced AND NOT is_cached_told AND coalesce(cached_input_rate <> input_rate, false)
+                    AS is_cached_share_unknown,
                 is_priced AND NOT is_tier_known AS is_tier_unsupported,
                 is_priced AND counted.created_date < known_from AS is_history_assumed,
                 is_priced AND is_prefix AS is_prefix_matched,
                 {", ".join(_tokens(name) for name in CLASSES)},
                 greatest(rates.above_tokens, 0) AS above_tokens,
-                {", ".join(_rate(name) for name in CLASSES)},
-                {", ".join(f"{_own(name, 'list_rate')} AS used_{name}_list_rate" for name in CLASSES)}
+                {", ".join(_rate(name, kind) for name in CLASSES for kind in ("rate", "list_rate"))}
             FROM counted LEFT JOIN rates
             ON rates.source = counted.source AND rates.model = counted.model
                 AND rates.tier_asked = coalesce(counted.service_tier, '') AND rates.is_batch = counted.is_batch
                 AND counted.created_date >= rates.valid_from AND counted.created_date < rates.valid_to
-                AND coalesce(counted.prompt_tokens, 0) > rates.above_tokens
-                AND coalesce(counted.prompt_tokens, 0) <= rates.up_to_tokens
+                AND counted.step >= {_steps(cost, "rates.above_tokens >= {}")}
+                AND counted.step < {_steps(cost, "rates.up_to_tokens >= {}")}
+                    + (rates.up_to_tokens = {MOST_TOKENS})::UTINYINT
         )
-        SELECT *, {", ".join(f"({name}_tokens * used_{name}_rate)::{MONEY} AS {name}_cost" for name in CLASSES)},
+        SELECT *, {classes},
             ({" + ".join(f"{name}_cost" for name in CLASSES)})::{MONEY} AS cost,
             CASE WHEN is_cached_share_unknown
                 THEN (cost - input_tokens * (used_input_rate - least(used_input_rate, used_cached_input_rate)))::{MONEY}
@@ -84,31 +129,48 @@ def priced(cost: Cost, price_set: str | None = None) -> str:
     """
 
 
+_WHY_UNPRICED = """CASE
+                    WHEN is_without_usage THEN 'no usage'
+                    WHEN is_inconsistent THEN 'usage inconsistent'
+                    WHEN counted.model IS NULL THEN 'no model'
+                    WHEN priced_as IS NULL THEN 'no price'
+                    WHEN has_text_output AND output_rate IS NULL THEN 'no rate for text'
+                    WHEN (has_audio_input AND audio_input_rate IS NULL)
+                        OR (has_audio_output AND audio_output_rate IS NULL) THEN 'no rate for audio'
+                END"""
+
+
+def _numbered() -> list[tuple[int, str]]:
+    return [(place, f"({trait})") for place, trait in enumerate(_TRAITS.values())]
+
+
+def _traits() -> str:
+    return ", ".join(f"coalesce({trait}, false) AS {name}" for name, trait in _TRAITS.items())
+
+
+def _kinds(cost: Cost) -> str:
+    """Say whether a completion is of a batch, and how many of all thresholds its prompt is beyond."""
+    return f"{_is_batch(cost)} AS is_batch, {_steps(cost, 'coalesce(prompt_tokens, 0) > {}')} AS step"
+
+
+def _steps(cost: Cost, condition: str) -> str:
+    """Count the thresholds of all prices for which a condition holds."""
+    thresholds = sorted({price.above_tokens for price in (*shipped(), *cost.prices)} - {0})
+    return f"({' + '.join(f'({condition.format(one)})::UTINYINT' for one in thresholds) or '0'})"
+
+
 def _tokens(name: str) -> str:
-    return f"CASE WHEN is_priced THEN ({CLASSES[name]})::DECIMAL(13, 0) END AS {name}_tokens"
+    return f"CASE WHEN is_priced THEN ({CLASSES[name]})::{TOKENS} END AS {name}_tokens"
 
 
-def _rate(name: str) -> str:
-    """Return the rate of a class, which is 0 where nothing of it can be priced: then it has no tokens."""
-    return f"coalesce({_own(name, 'rate')}, 0) AS used_{name}_rate"
+def _rate(name: str, kind: str) -> str:
+    """Return a rate of a class: cached tokens and cache writes have the input's where they have none of their own.
 
-
-def _own(name: str, kind: str) -> str:
-    """Name a class's rate: cached tokens and cache writes have the input's where they have none of their own."""
-    own = f"rates.{name}_{kind}"
-    return f"coalesce({own}, rates.input_{kind})" if name in {"cached_input", "cache_write"} else own
-
-
-def _why_unpriced() -> str:
-    return """CASE
-        WHEN is_without_usage THEN 'no usage'
-        WHEN is_inconsistent THEN 'usage inconsistent'
-        WHEN counted.model IS NULL THEN 'no model'
-        WHEN priced_as IS NULL THEN 'no price'
-        WHEN input_rate IS NULL OR (output_rate IS NULL AND completion_tokens > audio_output) THEN 'no rate for text'
-        WHEN (audio_input > 0 AND audio_input_rate IS NULL) OR (audio_output > 0 AND audio_output_rate IS NULL)
-            THEN 'no rate for audio'
-    END"""
+    What has no rate has no tokens: it costs 0. Before discounts (``list_rate``) it stays unknown.
+    """
+    others = {"cached_input": f"rates.input_{kind}", "cache_write": f"rates.input_{kind}"}
+    other = others.get(name, "0" if kind == "rate" else "NULL")
+    return f"coalesce(rates.{name}_{kind}, {other}) AS used_{name}_{kind}"
 
 
 def _is_batch(cost: Cost) -> str:

@@ -1,8 +1,8 @@
 """`pipeline cost` as one SQL query: sums over a period by what was asked, beside the period before; pure.
 
-Every number is a sum over the view ``cost_by_completion``, where each completion was priced alone.
+Completions of the same rates and reasons are priced together: to the last decimal the same as one by one.
 
-    completions of both periods ──groups──▶ sums of each ──top groups, the rest as one──▶ rows
+    completions of both periods ──sums──▶ priced groups ──top groups, the rest as one──▶ rows
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.cost.pricing import MONEY, REASONS
+from pipeline.cost.pricing import REASONS, grouped
 from pipeline.cost.rates import text
-from pipeline.cost.views import NONE
+from pipeline.cost.views import NONE, TOTALS
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipeline.cost.period import Period
+    from pipeline.cost.settings import Cost
 
 METADATA = "metadata:"
 #: What time is cut into: rows of these are told in their order, others by cost.
@@ -34,21 +37,11 @@ _OTHERS = {
 DIMENSIONS = (*_TIMES, *_OTHERS)
 #: What stands for the groups beyond --top.
 OTHER = "(other)"
-#: By column: its sum over completions. Tokens and requests without a price are told apart, never as a cost of zero.
-_SUMS = {
-    "requests": "count(*)",
-    "prompt_tokens": "coalesce(sum(prompt_tokens), 0)",
-    "completion_tokens": "coalesce(sum(completion_tokens), 0)",
-    "cost_min": f"sum(cost_min)::{MONEY}",
-    "cost": f"sum(cost)::{MONEY}",
-    "unpriced_requests": "count(unpriced_because)",
-    "unpriced_tokens": """coalesce(sum(coalesce(prompt_tokens, 0)::HUGEINT + coalesce(completion_tokens, 0))
-            FILTER (unpriced_because IS NOT NULL), 0)""",
-}
 #: By column: how many completions' cost rests on it.
 _RESTS = {
-    **{f"{flag}_requests": f"count(*) FILTER ({flag})" for flag in REASONS},
-    "exact_requests": f"count(*) FILTER (unpriced_because IS NULL AND NOT ({' OR '.join(REASONS)}))",
+    **{f"{flag}_requests": f"coalesce(sum(requests) FILTER ({flag}), 0)" for flag in REASONS},
+    "exact_requests": f"""coalesce(sum(requests)
+            FILTER (unpriced_because IS NULL AND NOT ({" OR ".join(REASONS)})), 0)""",
 }
 _REASON_OF = {
     "exact_requests": "exact",
@@ -67,8 +60,12 @@ class Question:
     """Groups told apart, by cost; the rest is one more."""
     where: str = "true"
     """A further condition in SQL, as budgets have it."""
+    cost: Cost | None = None
+    """Where it is given, completions are summed before they are priced, which is as exact and many times as fast."""
+    price_set: str | None = None
+    """With ``cost``: as it was reported then; None is the newest."""
     relation: str = "cost_by_completion"
-    """Where priced completions come from; another query where a price set was asked for."""
+    """Without ``cost``: where completions come from that are priced already."""
 
     @property
     def is_over_time(self) -> bool:
@@ -88,7 +85,7 @@ def check(by: tuple[str, ...]) -> None:
             known = f"there are {', '.join(DIMENSIONS)} and {METADATA}KEY"
             raise UsageError(f"cost cannot be told by {one}", hint=known)
     names = [one.removeprefix(METADATA) for one in by]
-    taken = {*_SUMS, *_RESTS, "previous_cost", "basis", "rank"}
+    taken = {*TOTALS, *_RESTS, "previous_cost", "basis", "rank"}
     if len({*names}) < len(names) or taken & {*names}:
         raise UsageError("two columns of the answer would have one name", hint="ask for one of them at a time")
 
@@ -97,7 +94,7 @@ def rows(question: Question) -> str:
     """Return the query of one row per group: sums, what the period before cost, and what the cost rests on."""
     keys = [_quoted(name) for name in question.names]
     before = replace(question, period=question.period.previous())
-    sums = ", ".join(f"sum({name}) AS {name}" for name in (*_SUMS, *_RESTS))
+    sums = ", ".join(f"sum({name}) AS {name}" for name in (*TOTALS, *_RESTS))
     return f"""
 WITH now AS ({_groups(question)}
 ), before AS ({_groups(before)}
@@ -112,27 +109,36 @@ WITH now AS ({_groups(question)}
     FROM ranked GROUP BY {", ".join(str(place + 1) for place in range(len(keys))) or "()"}
 )
 SELECT {"".join(f"{key}, " for key in keys)}
-    {", ".join(_counted(name) for name in _SUMS)}, previous_cost, {_BASIS} AS basis
+    {", ".join(_counted(name) for name in TOTALS)}, previous_cost, {_BASIS} AS basis
 FROM told ORDER BY {_order(question, keys)}
 """
 
 
 def _groups(question: Question) -> str:
     """Return the query that sums one period by group; without groups it is one row, also where nothing was asked."""
-    keys = [f"{_expression(one)} AS {_quoted(name)}, " for one, name in zip(question.by, question.names, strict=True)]
-    sums = ",\n        ".join(f"{expression} AS {name}" for name, expression in {**_SUMS, **_RESTS}.items())
+    keys = {_quoted(name): _expression(one, question) for one, name in zip(question.by, question.names, strict=True)}
+    sums = ",\n        ".join(f"{expression} AS {name}" for name, expression in {**TOTALS, **_RESTS}.items())
     return f"""
-    SELECT {"".join(keys)}
-        {"" if keys else "1 AS nothing, "}{sums}
-    FROM (SELECT *, {question.period.expression()} AS local_day FROM {question.relation})
-    WHERE {question.period.condition()} AND {question.where}
+    SELECT {"".join(f"{key}, " for key in keys) or "1 AS nothing, "}{sums}
+    FROM ({_priced(question, keys)})
     {"GROUP BY " + ", ".join(str(place + 1) for place in range(len(keys))) if keys else ""}"""
 
 
-def _expression(one: str) -> str:
+def _priced(question: Question, keys: Mapping[str, str]) -> str:
+    where = f"{question.period.condition()} AND {question.where}"
+    if question.cost is not None:
+        return grouped(question.cost, keys, where=where, price_set=question.price_set)
+    named = "".join(f"{expression} AS {key}, " for key, expression in keys.items())
+    columns = "prompt_tokens, completion_tokens, cost_min, cost, unpriced_because"
+    return f"""
+        SELECT {named}1 AS requests, {columns}, {", ".join(REASONS)} FROM {question.relation} WHERE {where}
+    """
+
+
+def _expression(one: str, question: Question) -> str:
     if one.startswith(METADATA):
         return f"coalesce(metadata[{text(one.removeprefix(METADATA))}], '{NONE}')"
-    return {**_TIMES, **_OTHERS}[one]
+    return {**_TIMES, **_OTHERS}[one].replace("local_day", question.period.expression())
 
 
 def _same(keys: list[str]) -> str:
