@@ -14,6 +14,7 @@ from pipeline.cli.doctor import doctor
 from pipeline.cli.forget import forget
 from pipeline.cli.query import query
 from pipeline.cli.rebuild import rebuild
+from pipeline.cli.report import report
 from pipeline.cli.run import run
 from pipeline.cli.sandbox import sandbox
 from pipeline.cli.schema import schema
@@ -62,6 +63,7 @@ for command in (
     doctor,
     query,
     cost,
+    report,
     schema,
     config,
     demo,

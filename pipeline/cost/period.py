@@ -135,8 +135,8 @@ class Period:
         if self.is_month:
             return f"{calendar.month_name[self.since.month]} {self.since.year}"
         if self.days == 1:
-            return _said(self.since)
-        return f"{_beginning(self.since, self.last)} to {_said(self.last)}"
+            return said(self.since)
+        return f"{_beginning(self.since, self.last)} to {said(self.last)}"
 
 
 def projected(cost: Decimal | None, period: Period, through: dt.datetime | None) -> Decimal | None:
@@ -209,12 +209,13 @@ def _months_before(first: dt.date, months: int) -> dt.date:
     return dt.date(year, month + 1, 1)
 
 
-def _said(day: dt.date) -> str:
+def said(day: dt.date) -> str:
+    """Say a day as people do."""
     return f"{day.day} {calendar.month_name[day.month]} {day.year}"
 
 
 def _beginning(first: dt.date, last: dt.date) -> str:
     """Say the first day of two, without what the last one says anyway."""
     if first.year != last.year:
-        return _said(first)
+        return said(first)
     return str(first.day) if first.month == last.month else f"{first.day} {calendar.month_name[first.month]}"
