@@ -3,6 +3,8 @@
     cost       no more than this: prompt tokens whose cached share is not told count as not cached
     cost_min   no less than this: they count as cached
 
+Where Usage tells the share of their day (``shares``) both are the estimate with it: such input has a rate in between.
+
 Token classes are disjoint: cached, cache write and audio are taken out of the totals that they are part of. Completions
 with the same rates and reasons may be summed before they are priced (``grouped``): amounts are exact decimals, a rate
 times a sum is the sum of the rate times each, and ten million completions are a few thousand products.
@@ -13,7 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.cost.prices import shipped
-from pipeline.cost.rates import MOST_TOKENS, rates, text
+from pipeline.cost.rates import MOST_TOKENS, RATE, rates, text
+from pipeline.cost.shares import SHARES, tier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +35,7 @@ CLASSES = {
 #: What a cost may rest on besides rates that are known to hold, in the order told.
 REASONS = {
     "is_cached_share_unknown": "cached share unknown",
+    "is_cached_share_estimated": "cached share from Usage",
     "is_tier_unsupported": "tier unsupported",
     "is_history_assumed": "history assumed",
     "is_prefix_matched": "prefix-matched",
@@ -89,29 +93,32 @@ def grouped(
             count(*) AS requests, {sums}, {details}
         FROM {relation} WHERE {where} GROUP BY ALL
     """
-    return _priced(f"SELECT * EXCLUDE (traits), {unpacked} FROM ({summed})", cost, price_set)
+    return _priced(f"SELECT * EXCLUDE (traits), {unpacked} FROM ({summed})", cost, price_set, is_small=True)
 
 
-def _priced(counted: str, cost: Cost, price_set: str | None) -> str:
+def _priced(counted: str, cost: Cost, price_set: str | None, *, is_small: bool = False) -> str:
+    """Join what was counted with its rates; what is small is kept, and tells itself which rates it needs."""
     classes = ", ".join(f"({name}_tokens * used_{name}_rate)::{MONEY} AS {name}_cost" for name in CLASSES)
     return f"""
-        WITH rates AS (
-            {rates(cost, price_set)}
-        ), counted AS (
+        WITH counted AS {"MATERIALIZED " if is_small else ""}(
             {counted}
+        ), rates AS (
+            {rates(cost, price_set, "counted" if is_small else "completions")}
         ), joined AS (
             SELECT counted.*, rates.priced_as, rates.price_set, coalesce(rates.tier, '(none)') AS billed_tier,
                 coalesce(rates.is_long, false) AS is_long_context,
                 {_WHY_UNPRICED} AS unpriced_because,
                 unpriced_because IS NULL AS is_priced,
-                is_priced AND NOT is_cached_told AND coalesce(cached_input_rate <> input_rate, false)
-                    AS is_cached_share_unknown,
+                is_priced AND NOT is_cached_told AND coalesce(cached_input_rate <> input_rate, false) AS is_share_open,
+                is_share_open AND cached_share IS NULL AS is_cached_share_unknown,
+                is_share_open AND cached_share IS NOT NULL AS is_cached_share_estimated, cached_share,
                 is_priced AND NOT is_tier_known AS is_tier_unsupported,
                 is_priced AND counted.created_date < known_from AS is_history_assumed,
                 is_priced AND is_prefix AS is_prefix_matched,
                 {", ".join(_tokens(name) for name in CLASSES)},
                 greatest(rates.above_tokens, 0) AS above_tokens,
-                {", ".join(_rate(name, kind) for name in CLASSES for kind in ("rate", "list_rate"))}
+                {", ".join(_rate(name, kind) for name in CLASSES for kind in ("rate", "list_rate"))},
+                coalesce(rates.input_rate, 0) AS full_input_rate
             FROM counted LEFT JOIN rates
             ON rates.source = counted.source AND rates.model = counted.model
                 AND rates.tier_asked = coalesce(counted.service_tier, '') AND rates.is_batch = counted.is_batch
@@ -119,6 +126,9 @@ def _priced(counted: str, cost: Cost, price_set: str | None) -> str:
                 AND counted.step >= {_steps(cost, "rates.above_tokens >= {}")}
                 AND counted.step < {_steps(cost, "rates.up_to_tokens >= {}")}
                     + (rates.up_to_tokens = {MOST_TOKENS})::UTINYINT
+            LEFT JOIN ({SHARES}) AS shares
+            ON shares.source = counted.source AND shares.model = counted.model AND shares.day = counted.created_date
+                AND shares.tier = {tier("counted.service_tier", "counted.is_batch")}
         )
         SELECT *, {classes},
             ({" + ".join(f"{name}_cost" for name in CLASSES)})::{MONEY} AS cost,
@@ -170,7 +180,14 @@ def _rate(name: str, kind: str) -> str:
     """
     others = {"cached_input": f"rates.input_{kind}", "cache_write": f"rates.input_{kind}"}
     other = others.get(name, "0" if kind == "rate" else "NULL")
-    return f"coalesce(rates.{name}_{kind}, {other}) AS used_{name}_{kind}"
+    rate = f"coalesce(rates.{name}_{kind}, {other})"
+    return f"{_blended(rate, kind) if name == 'input' else rate} AS used_{name}_{kind}"
+
+
+def _blended(rate: str, kind: str) -> str:
+    """Let input whose cached share is estimated have one rate for both parts: amounts stay exact, however summed."""
+    saved = f"{rate} - least({rate}, coalesce(rates.cached_input_{kind}, {rate}))"
+    return f"CASE WHEN is_cached_share_estimated THEN round({rate} - cached_share * ({saved}), 15)::{RATE} ELSE {rate} END"
 
 
 def _is_batch(cost: Cost) -> str:

@@ -28,17 +28,18 @@ def text(value: str | None) -> str:
     return "NULL::VARCHAR" if value is None else "'" + value.replace("'", "''") + "'"
 
 
-def rates(cost: Cost, price_set: str | None = None) -> str:
-    """Return the query of all rates; of the newest price set shipped, or of the one named. The owner's own win.
+def rates(cost: Cost, price_set: str | None = None, relation: str = "completions", *, tells_batch: bool = False) -> str:
+    """Return the query of all rates for what ``relation`` holds; of the newest price set, or of the one named.
 
-    ``…_list_rate`` is before discounts.
+    The owner's own prices win. ``…_list_rate`` is before discounts. ``tells_batch``: the relation knows of batches
+    also where the owner has no rule for them.
     """
     newest = f"(SELECT max(price_set) FROM prices WHERE price_set <> {text(OWN)})"
-    batches = "(false), (true)" if cost.batch else "(false)"
+    batches = "(false), (true)" if cost.batch or tells_batch else "(false)"
     return f"""
         WITH asked AS (
             SELECT * FROM prices WHERE price_set IN ({text(OWN)}, {text(price_set) if price_set else newest})
-        ), {_WIDE}, {_named(cost)}, layers AS (
+        ), {_WIDE}, {_named(cost, relation)}, layers AS (
             SELECT matched.*, is_batch, tier, tier <> 'standard' OR is_standard AS is_tier_known,
                 2 * (price_set <> {text(OWN)})::INTEGER + (tier = 'standard')::INTEGER AS rank
             FROM (SELECT *, lower(tier_asked) IN ('', 'default', 'standard') AS is_standard FROM matched) AS matched
@@ -101,16 +102,17 @@ _WIDE = f"""
 """
 
 
-def _named(cost: Cost) -> str:
+def _named(cost: Cost, relation: str) -> str:
     """Give each model that was seen the best name that prices are told for, of the owner's and of those shipped."""
     undated = r"regexp_replace(name, '-\d{4}-\d{2}-\d{2}$', '')"
     return f"""
         named AS (
-            SELECT DISTINCT source, completions.model, coalesce(service_tier, '') AS tier_asked,
-                lower(coalesce(deployments.model, completions.model)) AS name
-            FROM completions
-            LEFT JOIN ({_deployments(cost)}) AS deployments ON deployments.deployment = completions.model
-            WHERE completions.model IS NOT NULL
+            SELECT source, seen.model, tier_asked, lower(coalesce(deployments.model, seen.model)) AS name
+            FROM (
+                SELECT DISTINCT source, model, coalesce(service_tier, '') AS tier_asked FROM {relation}
+                WHERE model IS NOT NULL
+            ) AS seen
+            LEFT JOIN ({_deployments(cost)}) AS deployments ON deployments.deployment = seen.model
         ), matched AS (
             SELECT source, named.model, tier_asked, price_set, asked.model AS priced_as,
                 match = 'prefix' OR asked.model <> name AS is_prefix
