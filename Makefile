@@ -17,7 +17,7 @@ demo: .venv/made ## Show the complete job on a server that behaves like the real
 test: .venv/made ## Run the fast tests
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-all: .venv/made .venv-duckdb1/made ## Run all tests, with coverage, and on DuckDB 1 as well
+test-all: .venv/made .venv-duckdb1/made .venv-focus/made ## Run all tests, with coverage, and on DuckDB 1 as well
 	PIPELINE_TEST_PROFILE=all PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN1)/python \
 		$(BIN)/python -m pytest -n 2 --cov --cov-report=
 	$(BIN)/python -m coverage report --include='$(STAGES)' --fail-under=95
@@ -41,7 +41,7 @@ format: .venv/made ## Put the code into its format
 	$(BIN)/ruff check --fix .
 
 clean: ## Remove what was made
-	rm -rf .venv .venv-duckdb1 .venv-fuzz demo-data
+	rm -rf .venv .venv-duckdb1 .venv-focus .venv-fuzz demo-data
 
 .venv/made: pyproject.toml configs/requirements.txt configs/duckdb2.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer: make PYTHON=python3.12 …")'
@@ -55,6 +55,17 @@ clean: ## Remove what was made
 	$(BIN1)/python -m pip install --quiet --disable-pip-version-check -r configs/requirements.txt -r configs/duckdb1.txt
 	$(BIN1)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
+
+# The official FOCUS validator needs a Python 3.12: PYTHON312, or one that is found. Without one its test is skipped.
+.venv-focus/made: configs/focus.txt
+	@rm -rf .venv-focus; \
+	for python in $(PYTHON312) python3.12 $(PYTHON) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.12*/bin/python3; do \
+		"$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2> /dev/null || continue; \
+		echo "the FOCUS validator runs on $$python"; \
+		"$$python" -m venv .venv-focus && .venv-focus/bin/python -m pip install --quiet --disable-pip-version-check \
+			--no-deps -r configs/focus.txt && touch $@; exit; \
+	done; \
+	echo "NOT CHECKED: FOCUS files by the official validator, which needs Python 3.12; name one: make PYTHON312=…"
 
 .venv-fuzz/made: pyproject.toml configs/requirements.txt configs/duckdb2.txt
 	$(PYTHON) -m venv .venv-fuzz

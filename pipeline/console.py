@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -300,11 +300,27 @@ def table(
     if form == "json":
         print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], default=_plain, ensure_ascii=False))
     elif form == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([_cell(value) for value in row] for row in rows)
+        write_csv(sys.stdout, columns, ([_cell(value) for value in row] for row in rows))
     else:
         _draw(columns, rows, title)
+
+
+def write_csv(file: TextIO, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write rows as CSV, each ended by a line feed; a text with either sign of a line's end is quoted."""
+    writer = csv.writer(_Lines(file), lineterminator="\r\n")  # what it does not end lines with, it would not quote
+    writer.writerow(columns)
+    writer.writerows(rows)
+
+
+class _Lines:
+    """Ends the lines of a CSV writer, which writes one at a time, with one sign only."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, line: str) -> int:
+        """Write one line."""
+        return self._file.write(line.removesuffix("\r\n") + "\n")
 
 
 def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None) -> None:

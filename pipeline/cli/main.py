@@ -11,6 +11,7 @@ from pipeline.cli.config import config
 from pipeline.cli.cost import cost
 from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
+from pipeline.cli.focus import focus
 from pipeline.cli.forget import forget
 from pipeline.cli.query import query
 from pipeline.cli.rebuild import rebuild
@@ -64,6 +65,7 @@ for command in (
     query,
     cost,
     report,
+    focus,
     schema,
     config,
     demo,
