@@ -74,6 +74,14 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Organization:
+    """Where an organization tells what it used and was billed; the admin key is used for nothing else."""
+
+    admin_key: str | None = None
+    base_url: str = OPENAI
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings of a run."""
 
@@ -84,6 +92,7 @@ class Config:
     duckdb: bool = True
     logprobs: bool = False
     cost: Cost = field(default_factory=Cost)
+    organization: Organization = field(default_factory=Organization)
     is_implied: bool = False
     """Whether no file was given, and the environment describes one source."""
     origins: Mapping[str, str] = field(default_factory=dict)
@@ -247,13 +256,19 @@ COST_SETTINGS: dict[str, Setting] = {
     "budgets": Setting("US dollars per month, by source, model or metadata.", cost.budgets),
     "tags": Setting("Metadata keys that may appear in reports and exports.", _keys),
 }
-_TABLES = ("sources", "destinations", "cost")
+ORGANIZATION_SETTINGS: dict[str, Setting] = {
+    "admin_key": Setting("Where the admin key is, for `pipeline reconcile` alone.", _reference),
+    "base_url": Setting("Where the organization's Usage and Costs APIs are.", _url),
+}
+_TABLES = ("sources", "destinations", "cost", "organization")
 #: The names that the official SDKs use, for the source that the environment describes.
 ENVIRONMENT = {
     "base_url": "OPENAI_BASE_URL",
     "organization": "OPENAI_ORG_ID",
     "project": "OPENAI_PROJECT_ID",
 }
+#: Also theirs; what it holds is read where it is needed.
+ADMIN_KEY = "OPENAI_ADMIN_KEY"
 
 
 # -- putting together ----------------------------------------------------------------------------------------------
@@ -306,13 +321,22 @@ def load(path: Path | None, environment: Mapping[str, str], *, data: Path | None
     top = problems.read(SETTINGS, {key: value for key, value in table.items() if key not in _TABLES})
     destinations = problems.read(DESTINATION_SETTINGS, _table(table, "destinations", problems), "destinations.")
     costs = problems.read(COST_SETTINGS, _table(table, "cost", problems), "cost.")
+    organization = problems.read(ORGANIZATION_SETTINGS, _table(table, "organization", problems), "organization.")
     sources = _sources(table, problems)
     problems.raise_if_any()
     given = data or (Path(environment["PIPELINE_DATA"]) if environment.get("PIPELINE_DATA") else None)
     if given is not None:
         top["data"] = given
         origins["data"] = "--data" if data else "PIPELINE_DATA"
-    return Config(sources=sources, **top, **destinations, cost=Cost(**costs), is_implied=path is None, origins=origins)
+    return Config(
+        sources=sources,
+        **top,
+        **destinations,
+        cost=Cost(**costs),
+        organization=Organization(**organization),
+        is_implied=path is None,
+        origins=origins,
+    )
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -330,7 +354,10 @@ def _parse(path: Path) -> dict[str, Any]:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     told = {key: environment[name] for key, name in ENVIRONMENT.items() if environment.get(name)}
-    return {"sources": {"default": told}}
+    organization = {key: told[key] for key in ("base_url",) if key in told}
+    if environment.get(ADMIN_KEY):
+        organization["admin_key"] = f"env:{ADMIN_KEY}"
+    return {"sources": {"default": told}, "organization": organization}
 
 
 def _table(table: Mapping[str, Any], name: str, problems: _Problems) -> Mapping[str, Any]:
@@ -392,5 +419,6 @@ def in_force(config: Config) -> list[tuple[str, object, str]]:
         (f"sources.{source.name}.{key}", getattr(source, key)) for source in config.sources for key in SOURCE_SETTINGS
     ]
     values += [(f"destinations.{key}", getattr(config, key)) for key in DESTINATION_SETTINGS]
+    values += [(f"organization.{key}", getattr(config.organization, key)) for key in ORGANIZATION_SETTINGS]
     values += [(f"cost.{key}", getattr(config.cost, key)) for key in COST_SETTINGS]
     return [(key, str(value) if key == "data" else value, config.origins.get(key, "default")) for key, value in values]
