@@ -164,11 +164,10 @@ def _for_people(row: dict[str, Any], *, is_compared: bool) -> list[object]:
 def write_parquet(answer: Costs, out: str) -> None:
     """Write the rows as one Parquet file, whole or not at all; amounts are decimals of 15 places."""
     path = Path(out)
-    try:
-        with files.explained(path), files.replacing(path, scratch=path.parent) as temp:
-            pq.write_table(_table(answer), temp)
-    except FileNotFoundError as error:
-        raise UsageError(f"{path.parent} is not there", hint="name a file in a folder that is") from error
+    if not path.parent.is_dir():
+        raise UsageError(f"{path.parent} is not there", hint="name a file in a folder that is")
+    with files.explained(path), files.replacing(path, scratch=path.parent) as temp:
+        pq.write_table(_table(answer), temp)
 
 
 def _table(answer: Costs) -> pa.Table:
