@@ -5,16 +5,19 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from pipeline import console
 from pipeline.assemble import query_snapshot
 from pipeline.config import Config, Source
+from pipeline.cost.period import Period
+from pipeline.costs import ask_costs
 from pipeline.errors import FolderError, UsageError, worst
 from pipeline.files import make_folder
 from pipeline.folder import DataFolder
 from pipeline.nightly import export
+from pipeline.report import Wanted, report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 #: The sandbox's own time: a fixed one makes every demo print the same numbers, and the README can show them.
 NOW = datetime(2026, 11, 1, 3, 0, tzinfo=UTC)
 DAY = 86_400
+#: The month that the demo tells the cost of.
+_MONTH = Period(date(2026, 10, 1), date(2026, 11, 1))
 #: Marks a data folder that a demo made, so that the next one may make it anew and nothing else is ever deleted.
 MARK = "made-by-a-demo"
 _KEY = "PIPELINE_DEMO_KEY"
@@ -63,7 +68,9 @@ def show(data: Path, *, completions: int) -> int:
         console.heading(f"A day later: {len(store.visible_ids()):,} are listed; only the new ones come")
         second = _run(config)
         listed = store.visible_ids()
-    return worst((first.exit_code, second.exit_code, _compare(data, listed)))
+    code = worst((first.exit_code, second.exit_code, _compare(data, listed)))
+    _tell_cost(config)
+    return code
 
 
 def _make_anew(data: Path) -> None:
@@ -99,14 +106,21 @@ def _tell_usage(data: Path) -> None:
         console.table(answer.columns, list(answer.rows), "table")
 
 
+def _tell_cost(config: Config) -> None:
+    """Say what the month cost, by model, and write it as a report."""
+    console.heading("What October cost, by model (pipeline cost --by model)")
+    console.costs(ask_costs(config, by=("model",), since=_MONTH.since, until=_MONTH.until), "table")
+    console.heading("The same as one HTML file (pipeline report)")
+    console.say(report(config, Wanted(_MONTH.since, _MONTH.until, tags=("team",)), config.data / "report.html"))
+    console.say(f"next: pipeline query --data {config.data} 'SELECT * FROM cost_daily'")
+
+
 def _compare(data: Path, listed: set[str]) -> int:
     """Compare what the snapshot holds with what the server lists, id by id."""
     with query_snapshot(data, "SELECT id FROM completions") as answer:
         held = [str(row[0]) for row in answer.rows]
     missing, surplus, twice = len(listed - set(held)), len(set(held) - listed), len(held) - len(set(held))
     console.heading("The proof")
-    console.say(
-        f"{len(listed):,} listed, {len(held):,} held: {missing} missing, {surplus} not listed, {twice} held twice\n"
-        f"next: pipeline query --data {data} 'SELECT * FROM usage_by_model'"
-    )
+    told = f"{missing} missing, {surplus} not listed, {twice} held twice"
+    console.say(f"{len(listed):,} listed, {len(held):,} held: {told}")
     return 1 if missing or surplus or twice else 0

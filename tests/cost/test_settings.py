@@ -98,7 +98,8 @@ def test_own_prices_beyond_a_threshold(tmp_path):
 def test_a_prefix_is_as_long_as_it_can_be(tmp_path):
     """Of several beginnings that fit, the longest counts, and an exact name before all."""
     text = """prices = [{ model = "my", match = "prefix", input = 1, output = 1 },
-        { model = "my-model", match = "prefix", input = 2, output = 2 }, { model = "my-model-x", input = 3, output = 3 }]"""
+        { model = "my-model", match = "prefix", input = 2, output = 2 },
+        { model = "my-model-x", input = 3, output = 3 }]"""
     told = costs(tmp_path, read(tmp_path, text), *({"model": model} for model in ("my-a", "my-model-a", "MY-model-x")))
     assert [(row[0], row[4]) for row in told] == [
         ("my", "prefix-matched"),
