@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from pipeline.archive.segments import Archive
 
@@ -22,6 +24,15 @@ class Due(NamedTuple):
     created: int | None
 
 
+class _Known(NamedTuple):
+    fetched: set[str]
+    """Whose messages were fetched."""
+    gone: dict[str, int]
+    """Which completions went, and the segment that says so last."""
+    again: set[str]
+    """Which completions have a version that is not their first: fetched for the one, none is due for the other."""
+
+
 class Plan:
     """Yields what is due, oldest segment first, and knows up to which segment nothing is due any more."""
 
@@ -32,6 +43,8 @@ class Plan:
         self._segments: dict[str, int] = {}
         self._open: dict[int, int] = {}
         self._passed = self._from
+        self._in_hand: Iterator[tuple[str, int | None]] = iter(())
+        self._behind = self._from + 1
 
     @property
     def is_empty(self) -> bool:
@@ -45,14 +58,15 @@ class Plan:
 
     @property
     def waiting(self) -> int:
-        """How many were handed out and are not done."""
-        return len(self._segments)
+        """How many are due and not done, whether they were handed out or not; nothing is handed out afterwards."""
+        rest = chain(self._in_hand, *(self._of(number) for number in range(self._behind, self._to + 1)))
+        return len(self._segments) + len({hash(id_) for id_, _ in rest})  # of millions, numbers fit into memory
 
     def due(self) -> Iterator[Due]:
         """Yield each completion of which no messages are held; each is due until it is told ``done``."""
-        fetched, gone = self._known()
         for number in range(self._from + 1, self._to + 1):
-            for id_, created in self._of(number, fetched, gone):
+            self._in_hand, self._behind = self._of(number), number + 1
+            for id_, created in self._in_hand:
                 self._segments[id_] = number
                 self._open[number] = self._open.get(number, 0) + 1
                 yield Due(id_, created)
@@ -61,37 +75,42 @@ class Plan:
     def done(self, id_: str) -> None:
         """Take note that the messages of a completion are kept, or that there are none."""
         number = self._segments.pop(id_)
+        if id_ in self._known.again:
+            self._known.fetched.add(id_)
         self._open[number] -= 1
         if not self._open[number]:
             del self._open[number]
 
-    def _of(self, number: int, fetched: set[str], gone: Mapping[str, int]) -> Iterator[tuple[str, int | None]]:
+    def _of(self, number: int) -> Iterator[tuple[str, int | None]]:
+        """Yield what is due of a segment."""
         footer = self._archive.footer(number)
         if not footer.completions or not footer.is_of_the_api:
             return
-        table = self._archive.columns(number, _COLUMNS)
+        known, table = self._known, self._archive.columns(number, _COLUMNS)
         is_due = pc.and_(pc.equal(table["kind"], "completion"), pc.invert(table["has_messages"]))
         table = table.filter(is_due)
         wanted = dict(zip(table["id"].to_pylist(), table["created"].to_pylist(), strict=True))
         versions = set(table.filter(table["is_version"])["id"].to_pylist())
-        before = self._fetched_before(versions - fetched, footer.first, footer.last) if versions else set()
+        before = self._fetched_before(versions - known.fetched, footer.first, footer.last) if versions else set()
         for id_, created in wanted.items():
-            is_gone = gone.get(id_, 0) >= number
-            if id_ not in fetched and id_ not in before and id_ not in self._segments and not is_gone:
+            is_gone = known.gone.get(id_, 0) >= number
+            if id_ not in known.fetched and id_ not in before and id_ not in self._segments and not is_gone:
                 yield id_, created
 
-    def _known(self) -> tuple[set[str], dict[str, int]]:
-        """Return whose messages were fetched, and which completions went, in the segments to be looked at."""
-        fetched: set[str] = set()
-        gone: dict[str, int] = {}
+    @cached_property
+    def _known(self) -> _Known:
+        """What the segments to be looked at tell."""
+        known = _Known(set(), {}, set())
         for footer in self._archive.footers:
-            if footer.number <= self._from or not (footer.messages or footer.gone):
+            has_versions = footer.completions > footer.new
+            if footer.number <= self._from or not (footer.messages or footer.gone or has_versions):
                 continue
-            table = self._archive.columns(footer.number, ["kind", "id"])
-            fetched.update(table.filter(pc.equal(table["kind"], "messages"))["id"].to_pylist())
+            table = self._archive.columns(footer.number, ["kind", "id", "is_version"])
+            known.fetched.update(table.filter(pc.equal(table["kind"], "messages"))["id"].to_pylist())
             went = table.filter(pc.equal(table["kind"], "gone"))["id"].to_pylist()
-            gone |= dict.fromkeys(went, footer.number)
-        return fetched, gone
+            known.gone.update(dict.fromkeys(went, footer.number))
+            known.again.update(table.filter(table["is_version"])["id"].to_pylist())
+        return known
 
     def _fetched_before(self, ids: set[str], first: int | None, last: int | None) -> set[str]:
         """Return which of these completions had their messages fetched long ago, with an older version."""
