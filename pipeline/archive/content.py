@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 #: A JSON string that is a base64 data URI; what encoders write as \/ is a slash. The repeats (++) never go back: else
 #: the matcher would remember every letter, at a hundred bytes and more.
-_DATA_URI = re.compile(rb'"data:([^";,\\]{0,100}(?:;[^";,\\]{1,100}){0,4}?);base64,((?:[A-Za-z0-9+/=]++|\\/)++)"')
+_LETTER = rb'(?:[^";,\\]|\\/)'
+_DATA_URI = re.compile(
+    rb'"data:(%b{0,100}+(?:;%b{1,100}+){0,4}?);base64,((?:[A-Za-z0-9+/=]++|\\/)++)"' % (_LETTER, _LETTER)
+)
 #: Longer texts in places where the API puts names are no names.
 _LONGEST_NAME = 512
 _TOOL_CHOICES = frozenset({b'"none"', b'"auto"', b'"required"'})
@@ -88,7 +91,11 @@ def canonical(body: bytes) -> bytes | None:
 
 
 def _without_blobs(body: bytes) -> Stored:
-    """Take data URIs out of a body, byte for byte the same elsewhere."""
+    r"""Take data URIs out of a body, byte for byte the same elsewhere.
+
+    The reference holds the media type as it was written and the SHA-256 of the bytes: these in base64 make the string
+    again, as JSON reads it. Whether its slashes were written as \/ is kept of the media type only.
+    """
     if b'"data:' not in body:
         return Stored(body)
     taken: list[bytes] = []

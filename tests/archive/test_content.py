@@ -85,6 +85,29 @@ def test_data_uris_leave_references():
         NONE.messages([body])
 
 
+@pytest.mark.parametrize("types", ["image/png", "image/svg+xml;charset=utf-8", "application/x;a=b/c;d=e"])
+@pytest.mark.parametrize("content", [b"pixel", b"\xff" * 30])
+def test_slashes_written_as_escapes_are_slashes(types, content):
+    r"""An encoder that writes / as \/ keeps no image in the body; from reference and blob the string is made again."""
+    text = f"data:{types};base64,{base64.b64encode(content).decode()}"
+    body = b'{"url":"%b","n":1}' % text.replace("/", r"\/").encode()
+    found = Content().completion(body)
+    (digest,) = found.blobs
+    assert len(found.blobs) == 1
+    reference = json.loads(found.body)["url"]
+    assert reference == f"blob:{types};sha256={digest.hex()}"
+    kept, _, _ = reference.removeprefix("blob:").rpartition(";sha256=")
+    assert f"data:{kept};base64,{base64.b64encode(found.contents[digest]).decode()}" == json.loads(body)["url"]
+    assert Content().same(found.body, Content(), json.dumps({"url": text, "n": 1}).encode())
+
+
+@pytest.mark.parametrize("types", [r"image\u002fpng", r"image\\png", r"image\npng", r"image\"png"])
+def test_other_escapes_are_left_alone(types):
+    """What no encoder writes in a media type is kept as it came."""
+    body = b'{"url":"data:%b;base64,%b"}' % (types.encode(), PIXEL.encode())
+    assert Content().completion(body).body == body
+
+
 def test_a_change_of_policy_makes_no_version():
     """Bodies are compared as far as both policies keep them; what differs there is a change."""
     body, other = json.dumps(BODY).encode(), json.dumps({**BODY, "metadata": {"k": "x"}}).encode()
