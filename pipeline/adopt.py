@@ -1,18 +1,20 @@
 """Completions that people saved before, taken into the archive with their origin marked.
 
-What the API itself said always wins: an id that is held is left as it is. The content policy, tombstones and the rule
-of once hold as for a run; nothing is claimed about what the source lists.
+What the API itself said always wins: an id that is held is left as it is, whatever ``created`` was saved with it. The
+content policy, tombstones and the rule of once hold as for a run; nothing is claimed about what the source lists.
 """
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline import assemble
 from pipeline.archive.intake import Intake
 from pipeline.archive.segments import ADOPTED, Archive, Reading
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, FolderInUseError, TryAgainError, UsageError
 from pipeline.extract.page import rows_of
 from pipeline.extract.saved import Saved
 from pipeline.folder import DataFolder, owned
@@ -24,9 +26,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.config import Config, Source
+    from pipeline.handoff import Row
 
-#: Saved completions compared with what is held at a time.
-ROWS = 1000
+#: Saved completions in memory at a time: their bytes, and their number. For each such group all ids held are read once.
+GROUP_BYTES, GROUP_ROWS = 64 * 2**20, 100_000
+#: A second behind every other.
+_END = 2**63
 
 
 def adopt(config: Config, path: Path, *, source: str, table: str | None = None, column: str | None = None) -> Adopted:
@@ -50,22 +55,49 @@ def _adopt(source: Source, folder: DataFolder, found: Saved) -> Adopted:
     intake = Intake(archive, None, segment_size=source.segment_size, blobs=assemble.blobs(folder), content=content)
     reading = Reading("", Account(), origin=ADOPTED, content=content)
     held = 0
-    for page in _pages(found):
-        known = intake.known(page)
-        held += sum(row.id in known for row in page.rows)
-        intake.take(Page(tuple(row for row in page.rows if row.id not in known), False, 0))
-        if intake.is_full:
-            intake.cut(reading)
+    waiting: set[str] = set()
+    for group in _groups(found):
+        known = waiting | _held(archive, {row.id for row in group})
+        for row in group:
+            if row.id in known:
+                held += 1
+                continue
+            intake.take(Page((row,), False, 0))
+            if not archive.tombstones.cover(row.id):
+                known.add(row.id)
+                waiting.add(row.id)
+            if intake.is_full:
+                intake.cut(reading)
+                intake.forget_before(_END)
+                waiting.clear()
     if intake.has_rows:
         intake.cut(reading)
     counts = intake.counts
     return Adopted(source.name, counts.new, held, counts.forgotten, tuple(found.skipped))
 
 
-def _pages(found: Saved) -> Iterator[Page]:
-    rows = iter(found)
-    while bodies := list(islice(rows, ROWS)):
-        yield Page(tuple(rows_of(bodies)), False, 0)
+def _groups(found: Saved) -> Iterator[list[Row]]:
+    """Yield saved completions, some at a time."""
+    group: list[Row] = []
+    size = 0
+    for row in rows_of(found):
+        group.append(row)
+        size += len(row.body)
+        if size >= GROUP_BYTES or len(group) >= GROUP_ROWS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _held(archive: Archive, ids: set[str]) -> set[str]:
+    """Return which ids are held, under whatever ``created``; memory stays flat whatever that is."""
+    wanted, found = pa.array(ids, pa.string()), set()
+    for footer in archive.footers:
+        table = archive.columns(footer.number, ["kind", "id"])
+        is_held = pc.and_(pc.equal(table["kind"], "completion"), pc.is_in(table["id"], value_set=wanted))
+        found.update(table.filter(is_held)["id"].to_pylist())
+    return found
 
 
 def _open(path: Path, table: str | None, column: str | None) -> Saved:
@@ -81,7 +113,12 @@ class SavedInDuckDB(Saved):
         self._table = table
 
     def __iter__(self) -> Iterator[bytes]:
-        """Read the column, row by row."""
-        with assemble.json_column(self._path, self._table, self._column) as texts:
-            for number, text in enumerate(texts, 1):
-                yield from self.completions_in(text, f"{self._path}, {self._table}, row {number}")
+        """Read the column, row by row; raises UsageError for what is no DuckDB file."""
+        try:
+            with assemble.json_column(self._path, self._table, self._column) as texts:
+                for number, text in enumerate(texts, 1):
+                    yield from self.completions_in(text, f"{self._path}, {self._table}, row {number}")
+        except FolderInUseError:
+            raise
+        except TryAgainError as error:
+            raise UsageError(error.message, hint="--table is for a DuckDB file, and it must be whole") from error

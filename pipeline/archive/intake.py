@@ -123,10 +123,14 @@ class Intake:
         return self._bytes >= self._segment_size
 
     def known(self, page: Page, held: Held | None = None) -> frozenset[str]:
-        """Return which ids of a page are held; ``held`` looks into another window, for walks side by side."""
+        """Return which ids of a page are held; ``held`` looks into another window, for walks side by side.
+
+        A row whose ``created`` cannot be read may be held under any: it is looked up among all that are held.
+        """
         held = held or self._held
         seconds = [row.created for row in page.rows if row.created is not None]
-        if page.rows and OVERWRITING in page.rows[0].body:
+        is_undated = any(row.created is None and not row.id.startswith("no-id:") for row in page.rows)
+        if is_undated or (page.rows and OVERWRITING in page.rows[0].body):
             held.cover_all()
         elif seconds:
             held.cover(min(seconds), max(seconds))

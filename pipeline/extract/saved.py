@@ -1,11 +1,14 @@
 """Completions that people saved before: JSON lines, pages, folders of them, and columns of Parquet files.
 
-Each is read as the text that it is; a line that holds no completion is skipped, counted and named, never shown.
+Each is read as the text that it is; a line of the output of a batch holds its completion inside. What is no completion
+is skipped, counted and named, never shown.
 """
 
 from __future__ import annotations
 
 import gzip
+import re
+import zlib
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import pyarrow as pa
@@ -13,7 +16,6 @@ import pyarrow.parquet as pq
 
 from pipeline import jsontext
 from pipeline.errors import UsageError
-from pipeline.extract.page import decode_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,6 +25,11 @@ _LINES = (".jsonl", ".ndjson")
 _JSON = (*_LINES, ".json")
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
 _BOM = b"\xef\xbb\xbf"
+#: What is looked at of a JSON object.
+_KEYS = frozenset({b'"id"', b'"object"', b'"data"', b'"choices"', b'"custom_id"', b'"response"', b'"body"'})
+#: A name that may be shown: an ``object`` of the API, and no content.
+_NAME = re.compile(rb'"[a-z][a-z0-9._]{0,63}"')
+_BROKEN = (OSError, EOFError, zlib.error)
 #: Rows of a Parquet file in memory at a time.
 _ROWS = 1000
 
@@ -48,11 +55,11 @@ class Saved:
             return
         try:
             for body in _unpacked(text):
-                if decode_row(body).id.startswith("no-id:"):
-                    self.skipped.append((where, "JSON without an id: no completion"))
+                if why_not := _why_not(body):
+                    self.skipped.append((where, why_not))
                 else:
                     yield body
-        except (jsontext.NotJSONError, ValueError):
+        except jsontext.NotJSONError:
             self.skipped.append((where, "no JSON of a completion"))
 
     def _files(self) -> list[Path]:
@@ -86,7 +93,7 @@ class Saved:
                     for value in batch.column(0).to_pylist():
                         number += 1
                         yield f"{path}, row {number}", value.encode() if isinstance(value, str) else value or b""
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowException, OSError) as error:
             raise UsageError(f"{path} is not a Parquet file: {error}") from error
 
     def _column_of(self, path: Path, schema: pa.Schema) -> str:
@@ -102,12 +109,41 @@ class Saved:
 
 
 def _unpacked(text: bytes) -> Iterable[bytes]:
-    """Return the completions of a page or an array, or the one that the text is."""
+    """Return what a page or an array holds, the answer in a line of a batch, or the one that the text is."""
     if text.startswith(b"["):
         return jsontext.elements(text)
-    members = {key: value for key, value in jsontext.members(text) if key in {b'"data"', b'"object"', b'"id"'}}
+    members = _members(text)
     is_page = members.get(b'"object"') == b'"list"' or b'"id"' not in members
-    return jsontext.elements(members[b'"data"']) if is_page and b'"data"' in members else [text]
+    if is_page and b'"data"' in members:
+        return jsontext.elements(members[b'"data"'])
+    if b'"custom_id"' in members and members.get(b'"response"', b"").startswith(b"{"):
+        return [_members(members[b'"response"']).get(b'"body"', text)]
+    return [text]
+
+
+def _members(text: bytes) -> dict[bytes, bytes]:
+    """Return the members that are looked at; of equal keys the last counts."""
+    return {key: value for key, value in jsontext.members(text) if key in _KEYS}
+
+
+def _why_not(body: bytes) -> str | None:
+    """Say why JSON is no completion; None for one. Azure lists completions whose ``object`` is null."""
+    members = _members(body)
+    if not _is_text(members.get(b'"id"', b"")):
+        return "JSON without an id: no completion"
+    told = members.get(b'"object"', b"null")
+    if told == b'"chat.completion"' or (told == b"null" and members.get(b'"choices"', b"").startswith(b"[")):
+        return None
+    if told == b"null":
+        return "JSON without choices: no completion"
+    return f"{told[1:-1].decode() if _NAME.fullmatch(told) else 'another object'}: no completion"
+
+
+def _is_text(raw: bytes) -> bool:
+    try:
+        return bool(jsontext.text(raw))
+    except jsontext.NotJSONError:
+        return False
 
 
 def _ending(path: Path) -> str:
@@ -116,12 +152,15 @@ def _ending(path: Path) -> str:
 
 def _of_json(path: Path) -> Iterator[tuple[str, bytes]]:
     """Yield a file's lines; a file that is one JSON text over many lines, whole."""
-    with _opened(path) as file:
-        if _ending(path) in _LINES:
-            for number, line in enumerate(file, 1):
-                yield f"{path}, line {number}", line.removeprefix(_BOM) if number == 1 else line
-        else:
-            yield str(path), file.read().removeprefix(_BOM)
+    try:
+        with _opened(path) as file:
+            if _ending(path) in _LINES:
+                for number, line in enumerate(file, 1):
+                    yield f"{path}, line {number}", line.removeprefix(_BOM) if number == 1 else line
+            else:
+                yield str(path), file.read().removeprefix(_BOM)
+    except _BROKEN as error:
+        raise UsageError(f"{path} cannot be read: {error}", hint="adopt it again when it is whole") from error
 
 
 def _opened(path: Path) -> BinaryIO:

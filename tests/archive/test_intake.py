@@ -171,6 +171,19 @@ def test_a_cut_that_could_not_be_written_may_be_tried_again(tmp_path):
     assert archive_in(tmp_path).read(1).table["kind"].to_pylist() == ["completion", "coverage", "run"]
 
 
+@pytest.mark.parametrize(("held", "sent"), [(NOW, None), (None, NOW), (None, None), (NOW - 9999, None)])
+def test_a_row_without_created_is_found_wherever_it_is_held(tmp_path, held, sent):
+    """Among all that are held: an id is taken as new once, whatever its created was or becomes."""
+    archive = archive_in(tmp_path)
+    keep(archive, row("a", held), row("b", NOW - 500))
+    keep(archive, *(row(f"r{second}", second) for second in range(NOW - 10, NOW)))
+    intake = intake_of(archive_in(tmp_path))
+    assert receive(intake, row("a", sent), row("c", NOW + 5)) == {"a"}
+    intake.cut(reading())
+    assert counted(intake) == ((1, 0, 1) if held == sent else (1, 1, 0))
+    assert [id_ for id_, _ in bodies(archive_in(tmp_path))].count("a") == 1 + (held != sent)
+
+
 pages = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2)), min_size=1, max_size=8)
 
 
