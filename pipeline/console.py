@@ -255,6 +255,7 @@ def forgotten(done: Forgotten) -> str:
     was = "id was" if done.not_held == 1 else "ids were"
     lines += [f"{done.not_held:,} {was} not held; refused from now on all the same"] if done.not_held else []
     lines += [f"{done.deleted_upstream:,} deleted at the source"] if done.deleted_upstream else []
+    lines += [f"{done.absent_upstream:,} not there any more at the source"] if done.absent_upstream else []
     lines += [f"out of reach: {place}" for place in done.out_of_reach]
     return "\n".join(lines)
 

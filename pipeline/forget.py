@@ -1,15 +1,18 @@
 """Forgetting: completions that must go, everywhere, and never come back.
 
-    tombstones, durable ──▶ segments rewritten ──▶ blobs without a reference removed ──▶ Parquet, DuckDB and snapshot
-    made anew ──▶ tombstones settled
+    tombstones, durable, in every source ──▶ segments rewritten ──▶ blobs without a reference removed ──▶
+    Parquet, DuckDB and snapshot made anew ──▶ tombstones settled
 
-From the first step on every reader of the archive passes them over; a run that finds it interrupted finishes it first.
-Of each completion only the hash of its id stays.
+From the first step on every reader of the archive passes them over; a run that finds it interrupted finishes it first:
+the first tombstones written hold all that is meant, of every source. Of each completion only the hash of its id stays.
+Deleting at the source comes before all that, while the ids are still known; what fails there stops nothing here.
 """
 
 from __future__ import annotations
 
 import contextlib
+import shlex
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,16 +23,19 @@ from pipeline.archive import segments
 from pipeline.archive.check import references
 from pipeline.archive.segments import Archive
 from pipeline.archive.tombstones import digest
-from pipeline.errors import FolderError, PipelineError
+from pipeline.errors import FolderError, IncompleteError, PipelineError, TryAgainError, UsageError, worst
+from pipeline.extract.walk import Refusal, Request
 from pipeline.failpoints import reach
 from pipeline.folder import DataFolder, owned
+from pipeline.handoff import Account
 from pipeline.result import Forgotten
 from pipeline.stopping import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from pipeline.config import Config
+    from pipeline.config import Config, Source
+    from pipeline.extract.client import Client
 
 
 class _Metadata(msgspec.Struct):
@@ -46,25 +52,41 @@ def forget(
 ) -> Forgotten:
     """Forget completions by id, or every one of which any version had all of ``metadata``.
 
-    ``confirm`` is asked with their number before anything is done; ``upstream`` deletes them at the source first.
-    Raises FolderInUseError while a run has the folder.
+    ``confirm`` is asked with their number before anything is done; ``upstream`` deletes them at the source first, those
+    named by id at every source: what could not be deleted is the result's ``failure``, and is forgotten here all the
+    same. Raises FolderInUseError while a run has the folder, UsageError for an empty id.
     """
+    if not all(id_.strip() for id_ in ids):
+        raise UsageError("an id is empty", hint="--id wants the id of a completion: is the variable set?")
     folder = DataFolder(config.data)
     folder.insist()
     with owned(folder, share=config.share == "group"):
-        archives = open_all(folder)
+        archives = _and_configured(config, folder, open_all(folder))
         finish(config, folder, archives)  # readers pass over what is pending: asked for again, it would not be found
         found = {archive.source: _find(archive, ids, metadata or {}) for archive in archives}
         held = {id_ for ids_ in found.values() for id_ in ids_}
         named = {*ids, *held}
         if not named or not confirm(len(named)):
-            return Forgotten(len(named), 0, 0, 0, 0, ())
-        for archive in archives:
-            archive.bury(archive.tombstones.adding({*ids, *found[archive.source]}))
-            reach("forget.buried")
-        deleted = _delete(config, found) if upstream else 0
-        blobs = finish(config, folder, archives)
-        return Forgotten(len(named), len(held), len(named) - len(held), blobs, deleted, _out_of_reach(folder))
+            return Forgotten(len(named), 0, 0, 0, ())
+        told = _delete(config, archives, ids, found) if upstream else _Upstream()
+        new = held | {id_ for id_ in ids if not all(archive.tombstones.cover(id_) for archive in archives)}
+        _bury(archives, frozenset(map(digest, new)))
+        try:
+            blobs = finish(config, folder, archives)
+        except PipelineError as error:
+            if told.failures:
+                raise told.beside(error) from error
+            raise
+        return Forgotten(
+            meant=len(named),
+            held=len(held),
+            not_held=len(named) - len(held),
+            blobs=blobs,
+            out_of_reach=_out_of_reach(folder),
+            deleted_upstream=len(told.deleted),
+            absent_upstream=len(told.absent),
+            failure=told.failure,
+        )
 
 
 def open_all(folder: DataFolder) -> list[Archive]:
@@ -77,16 +99,38 @@ def open_all(folder: DataFolder) -> list[Archive]:
 
 def finish(config: Config, folder: DataFolder, archives: Sequence[Archive], stop: Stop | None = None) -> int:
     """Take what has a pending tombstone out of everything; return how many blobs went. Safe to repeat."""
-    pending = [archive for archive in archives if archive.tombstones.pending]
+    pending = frozenset[str]().union(*(archive.tombstones.pending for archive in archives))
     if not pending:
         return 0
-    for archive in pending:
+    archives = _and_configured(config, folder, archives)
+    _bury(archives, pending)
+    for archive in archives:
         _rewrite(archive)
     blobs = remove_blobs(folder, archives)
     _make_anew(config, folder, archives, stop or Stop())
-    for archive in pending:
+    for archive in archives:
         archive.bury(archive.tombstones.settled())
     return blobs
+
+
+def _and_configured(config: Config, folder: DataFolder, archives: Sequence[Archive]) -> list[Archive]:
+    """Add the sources that have no archive yet: what is forgotten is not taken in by their first run either.
+
+    A source that the environment merely implies counts where nothing else is held, as for ``status``.
+    """
+    there = {archive.source for archive in archives}
+    new = [source.name for source in config.sources if source.name not in there]
+    if config.is_implied and there:
+        new = []
+    return [*archives, *(Archive(folder.archive, name, scratch=folder.scratch) for name in new)]
+
+
+def _bury(archives: Sequence[Archive], pending: frozenset[str]) -> None:
+    """Put the same tombstones into every source: each alone is enough for a run to finish what was begun."""
+    for archive in archives:
+        if not pending <= archive.tombstones.pending:
+            archive.bury(archive.tombstones.adding(pending))
+            reach("forget.buried")
 
 
 # -- which ------------------------------------------------------------------------------------------------------------
@@ -191,14 +235,91 @@ def _out_of_reach(folder: DataFolder) -> tuple[str, ...]:
     )
 
 
-def _delete(config: Config, found: Mapping[str, set[str]]) -> int:
-    """Delete at the source what was found of it; what is not there any more counts as deleted."""
-    deleted = 0
-    for source in config.sources:
-        if not found.get(source.name):
-            continue
-        with assemble.client(source, None, Stop()) as client:
-            for id_ in sorted(found[source.name]):
-                client.delete(id_)
-                deleted += 1
-    return deleted
+# -- at the source ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Upstream:
+    """What became of completions at their sources."""
+
+    asked: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)
+    """Not deleted, as far as is known, at some source where they may be."""
+    failures: list[PipelineError] = field(default_factory=list)
+
+    @property
+    def absent(self) -> set[str]:
+        """Return what no source had any more."""
+        return self.asked - self.deleted - self.left
+
+    def delete(self, source: Source, account: Account, ids: set[str]) -> None:
+        """Delete at one source until it fails."""
+        self.asked |= ids
+        left = sorted(ids)
+        try:
+            with assemble.client(source, account, Stop()) as client:
+                _insist_on_account(client, source)
+                while left:
+                    if _was_there(client, left[0]):
+                        self.deleted.add(left[0])
+                    del left[0]
+        except PipelineError as error:
+            self.failures.append(error)
+            self.left.update(left)
+
+    def pass_over(self, source: str, ids: set[str]) -> None:
+        """Take note of a source that cannot be asked; what was deleted under another name is done with."""
+        if left := ids - self.deleted:
+            self.asked |= left
+            self.left |= left
+            self.failures.append(IncompleteError(f"source {source}: it is not in the settings"))
+
+    @property
+    def failure(self) -> PipelineError | None:
+        """Say what was not deleted, why, and how to try again: the ids are not known here any more."""
+        if not self.failures:
+            return None
+        code = worst(error.exit_code for error in self.failures)
+        kind = next(type(error) for error in self.failures if error.exit_code == code)
+        reasons = "; ".join(error.message for error in self.failures)
+        again = " ".join(f"--id {shlex.quote(id_)}" for id_ in sorted(self.left))
+        hints = [error.hint for error in self.failures if error.hint and not isinstance(error, TryAgainError)]
+        return kind(
+            f"{len(self.left):,} of {len(self.asked):,} completions were not deleted at the source: {reasons}",
+            hint="; ".join([*hints, f"to try again: pipeline forget --upstream {again}"]),
+        )
+
+    def beside(self, error: PipelineError) -> PipelineError:
+        """Tell of an error here, and of what failed at the source as well."""
+        both = [error, *filter(None, [self.failure])]
+        message, hint = ("; ".join(parts) for parts in zip(*((one.message, one.hint) for one in both), strict=True))
+        return type(error)(message, hint=hint)
+
+
+def _delete(
+    config: Config, archives: Sequence[Archive], ids: Sequence[str], found: Mapping[str, set[str]]
+) -> _Upstream:
+    """Delete at the sources: by id at each of them, whatever is held, and else where it was found."""
+    told = _Upstream()
+    accounts = {archive.source: archive.account for archive in archives}
+    configured = {source.name: source for source in config.sources}
+    for name, source in configured.items():
+        if meant := {*ids, *found.get(name, ())}:
+            told.delete(source, accounts.get(name, Account()), meant)
+    for name in found.keys() - configured.keys():
+        told.pass_over(name, found[name])
+    return told
+
+
+def _insist_on_account(client: Client, source: Source) -> None:
+    """Ask something harmless first: the answer shows whether the key is still that of the project that is held."""
+    if isinstance(answer := client.list(Request(None, 1)), Refusal):
+        raise IncompleteError(f"source {source.name}: it refuses its list: {answer.status} {answer.message}".rstrip())
+
+
+def _was_there(client: Client, id_: str) -> bool:
+    """Delete one completion; tell whether it was there. Answers that say so are counted as calls."""
+    calls = client.tally.calls
+    client.delete(id_)
+    return client.tally.calls > calls

@@ -173,6 +173,10 @@ class Forgotten:
     """Ids that were not held; they are refused from now on all the same."""
     blobs: int
     """Blobs that went with their last reference."""
-    deleted_upstream: int
     out_of_reach: tuple[str, ...]
     """Where they may still be: beyond what this program can reach."""
+    deleted_upstream: int = 0
+    absent_upstream: int = 0
+    """Completions that no source had any more."""
+    failure: PipelineError | None = None
+    """Why some were not deleted at their source, and how to try again; they are forgotten here all the same."""

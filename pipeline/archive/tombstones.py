@@ -39,9 +39,9 @@ class Tombstones(Sealed, frozen=True):
         """Tell whether a completion was forgotten."""
         return self.are_there and (digest(id_) in self.pending or digest(id_) in self.done)
 
-    def adding(self, ids: Iterable[str]) -> Tombstones:
-        """Return these and tombstones for ``ids``, pending."""
-        return Tombstones(self.pending | {digest(id_) for id_ in ids}, self.done)
+    def adding(self, digests: Iterable[str]) -> Tombstones:
+        """Return these and more, pending."""
+        return Tombstones(self.pending.union(digests), self.done)
 
     def settled(self) -> Tombstones:
         """Return these with nothing pending."""

@@ -30,6 +30,7 @@ def forget(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     Archive, blobs, Parquet, DuckDB and the snapshot are rewritten without them; of each only the hash of its id stays.
     Interrupted, it is finished by the next run. What is out of reach (copies, backups, open notebooks) is named.
+    With --upstream, what was found by metadata is deleted where it was found, and an --id at every source.
 
     \b
     pipeline forget --data FOLDER --id chatcmpl-123
@@ -57,4 +58,6 @@ def forget(  # noqa: PLR0913, PLR0917 - one parameter per option
         confirm=confirm,
     )
     console.say(console.forgotten(done))
+    if done.failure:
+        raise done.failure
     return 0

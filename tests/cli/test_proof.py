@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.e2e.place import NOW, held, in_snapshot
+from tests.e2e.place import KEY, NOW, held, in_snapshot
 
 from .program import assert_one_message, pipeline, settings
 
@@ -107,6 +107,30 @@ def test_forget_needs_to_know_which(config, wrong):
     assert_one_message(pipeline("forget", *config, "--yes", *wrong), 2, "say which completions", "--id ID")
 
 
+def test_forget_without_an_id(config, place):
+    """2 with what may be wrong, before anything is asked: a variable that is not set forgets nothing."""
+    done = pipeline("forget", *config, "--id", "", "--upstream", "--yes")
+    assert_one_message(done, 2, "an id is empty", "is the variable set?")
+    assert len(place.store.visible_ids()) == len(held(place.data)) == 20
+
+
+def test_forget_at_a_source_that_refuses(config, place, tmp_path):
+    """77 with the setting, how many are left and the command for them; what is held here is forgotten all the same."""
+    (tmp_path / "key").write_text("sk-wrong")
+    done = pipeline("forget", *config, "--id", "id-3", "--id", "id-4", "--upstream", "--yes")
+    assert_one_message(
+        done, 77, "2 completions forgotten", "2 of 2 completions were not deleted at the source", "api_key"
+    )
+    command = "pipeline forget --upstream --id id-3 --id id-4"
+    assert command in done.stderr
+    assert held(place.data) == {f"id-{number}" for number in range(20)} - {"id-3", "id-4"}
+    (tmp_path / "key").write_text(KEY)
+    place.store.delete("id-4")
+    done = pipeline(*command.split()[1:], *config, "--yes")
+    assert_one_message(done, 0, "1 deleted at the source", "1 not there any more at the source")
+    assert not {"id-3", "id-4"} & place.store.visible_ids()
+
+
 def test_forget_by_metadata_that_nothing_has(config):
     """0, and it says so."""
     assert_one_message(
@@ -129,11 +153,15 @@ def test_adopt_takes_what_was_saved(config, place, tmp_path):
         (("nothing.jsonl", "--source", "prod"), 2, ("does not exist",)),
         (("key", "--source", "other"), 78, ("there is no source other", "sources: prod")),
         (("key", "--source", "prod"), 2, ("none of the files",)),
+        (("key", "--source", "prod", "--table", "t"), 2, ("not a DuckDB file", "key", "--table")),
+        (("bad.jsonl.gz", "--source", "prod"), 2, ("bad.jsonl.gz cannot be read",)),
+        ((".", "--source", "prod", "--table", "t"), 2, ("Is a directory",)),
         (("key",), 2, ("--source",)),
     ],
 )
 def test_what_cannot_be_adopted(config, tmp_path, arguments, code, words):
     """Each mistake is told in words, and nothing is taken in."""
+    (tmp_path / "bad.jsonl.gz").write_bytes(b"no gzip")
     path, *rest = arguments
     assert_one_message(pipeline("adopt", tmp_path / path, *rest, *config), code, *words)
 
