@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import assemble, console, files
+from pipeline import assemble, console, costs, files
 from pipeline.cost import focus
+from pipeline.cost.pricing import grouped
+from pipeline.cost.views import TOTALS
 from pipeline.errors import FolderError, UsageError
 
 if TYPE_CHECKING:
@@ -60,16 +62,19 @@ class Remarks:
 
 
 @contextlib.contextmanager
-def rows(config: Config, period: Period) -> Iterator[Answer]:
+def rows(config: Config, period: Period, price_set: str | None = None) -> Iterator[Answer]:
     """Answer with a month's rows; raises FolderError where nothing was published, or by an older program."""
+    if price_set is not None:
+        with assemble.asking(config.data) as ask:
+            costs.known(ask, price_set)
     accounts = [focus.account(one.name, one.base_url, one.organization, one.project) for one in config.sources]
-    with _asked(config, focus.statement(period, accounts, config.cost.tags)) as answer:
+    with _asked(config, focus.statement(period, accounts, config.cost, price_set)) as answer:
         yield answer
 
 
 def remarks(config: Config, period: Period) -> Remarks:
     """Look for what must be told beside a month's rows."""
-    with _asked(config, _unpriced(period)) as answer:
+    with _asked(config, _unpriced(config, period)) as answer:
         ((requests, tokens),) = answer.rows
     with _asked(config, _BEHIND.format(end=period.until)) as answer:
         behind = tuple(name for (name,) in answer.rows)
@@ -121,11 +126,9 @@ def _asked(config: Config, sql: str) -> Iterator[Answer]:
         yield answer
 
 
-def _unpriced(period: Period) -> str:
-    return f"""
-        SELECT count(*), coalesce(sum(coalesce(prompt_tokens, 0)::HUGEINT + coalesce(completion_tokens, 0)), 0)
-        FROM cost_by_completion WHERE unpriced_because IS NOT NULL AND {period.condition()}
-    """
+def _unpriced(config: Config, period: Period) -> str:
+    priced = grouped(config.cost, {}, where=period.condition())
+    return f"SELECT {TOTALS['unpriced_requests']}, {TOTALS['unpriced_tokens']} FROM ({priced})"
 
 
 _BEHIND = """

@@ -18,14 +18,22 @@ from pipeline.cli.options import load_config, settings
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write to this file, whole or not at all. [default: stdout, for CSV]",
 )
+@click.option("--prices", "price_set", metavar="SET", help="As it was reported then: a set of prices, by its day.")
 @click.option("--strict", is_flag=True, help="4 where anything is unpriced.")
 def focus(  # noqa: PLR0913, PLR0917 - one parameter per option
-    config_file: Path | None, data: Path | None, month: str, form: str, out: Path | None, strict: bool
+    config_file: Path | None,
+    data: Path | None,
+    month: str,
+    form: str,
+    out: Path | None,
+    price_set: str | None,
+    strict: bool,
 ) -> int:
     """Write a month's costs for FinOps tools, as FOCUS 1.2.
 
     One row per UTC day, source, model, tier, class of tokens and set of tags that the settings allow. ListCost,
-    ContractedCost and EffectiveCost are estimates, x_CostBasis says what they rest on; BilledCost is 0 without a bill.
+    ContractedCost and EffectiveCost are estimates, x_CostBasis says what they rest on; BilledCost is what
+    `pipeline reconcile` fetched of the bill, in rows of its own.
 
     \b
     pipeline focus --month 2026-10 > focus-2026-10.csv
@@ -40,7 +48,7 @@ def focus(  # noqa: PLR0913, PLR0917 - one parameter per option
     if form == "parquet" and out is None:
         raise UsageError("Parquet goes to a file", hint="name it with --out")
     config = load_config(config_file, data)
-    with writer.rows(config, period) as answer:
+    with writer.rows(config, period, price_set) as answer:
         if out is None:
             console.table(answer.columns, writer.texts(answer), "csv")
         else:

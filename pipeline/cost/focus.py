@@ -1,16 +1,17 @@
 """A month as rows of FOCUS 1.2, the FinOps Open Cost and Usage Specification, as SQL on the snapshot; pure.
 
-    cost_by_completion ──a month, by day and all that sets a price──▶ sums ──by class of tokens──▶ rows ◀── the bill
+    completions ──a month, summed and priced──▶ sums ──by class of tokens──▶ rows ◀── the bill
 
 One row per UTC day, source, model, tier, class of tokens and set of allowed tags; where these were priced at several
 rates, or rest on several things, one row for each, so that quantity times unit price is the cost to the last decimal.
 
 - ListCost is the estimate at list prices, ContractedCost and EffectiveCost that after the owner's discounts; all are
   upper bounds like ``cost``, and x_CostMin is the lower one. The owner's own prices are list prices, too.
-- BilledCost comes from the bill only, in rows of its own (``bill_rows``), and is 0 in all others.
+- BilledCost comes from the bill only, in rows of its own (``_bill``), and is 0 in all others.
 - What has no price has no SkuPriceId and no unit prices. FOCUS forbids a cost to be null, so its costs are 0, and
   x_CostBasis says 'unpriced' and why; x_CostMin is null. Its tokens are there; where even these are not told, its
   requests are.
+- x_Requests stands on each class of the same completions; rows of the class input, always there, add up to them all.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from pipeline.cost.pricing import CLASSES, MONEY
+from pipeline.cost.pricing import CLASSES, MONEY, basis, grouped
 from pipeline.cost.rates import text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from pipeline.cost.period import Period
+    from pipeline.cost.settings import Cost
 
 VERSION = "1.2"
 #: What is counted, for people, by class of tokens.
@@ -39,10 +41,6 @@ METERS = {
     "output": "Output tokens",
     "audio_output": "Audio output tokens",
 }
-#: What ``bill_rows`` makes rows of.
-BILL = {"day": "DATE", "source": "VARCHAR", "project": "VARCHAR", "line_item": "VARCHAR", "amount": MONEY}
-#: No bill is known.
-NO_BILL = f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in BILL.items())} WHERE false"
 _AZURE = (".azure.com", ".azure.us", ".azure.cn")
 _UNKNOWN = "Unknown"
 
@@ -126,7 +124,7 @@ COLUMNS = (
     Column("ContractedCost", _COST, f"coalesce(cost, 0::{MONEY})", "The estimate after the owner's discounts."),
     Column("ContractedUnitPrice", _PRICE, "(rate * 1000000)::DECIMAL(38, 9)", "Its price per million tokens."),
     Column("EffectiveCost", _COST, f"coalesce(cost, 0::{MONEY})", "The same as ContractedCost."),
-    Column("InvoiceId", _TEXT, "NULL::VARCHAR", "Always null: the API of costs names no invoice."),
+    Column("InvoiceId", _TEXT, "NULL::VARCHAR", "Always null: the bill is known by its lines, not by its number."),
     Column("InvoiceIssuerName", _TEXT, f"coalesce(provider, '{_UNKNOWN}')", "Who provides the source."),
     Column("ListCost", _COST, f"coalesce(list_cost, 0::{MONEY})", "The estimate at list prices."),
     Column("ListUnitPrice", _PRICE, "(list_rate * 1000000)::DECIMAL(38, 9)", "The list price per million tokens."),
@@ -162,7 +160,7 @@ COLUMNS = (
         "SkuPriceId",
         _TEXT,
         f"""CASE WHEN {_IS_PRICED} THEN
-            model || '/' || token_class || '/' || billed_tier || {_THRESHOLD} || '/' || price_set END""",
+            model || '/' || price_class || '/' || billed_tier || {_THRESHOLD} || '/' || price_set END""",
         "Model, class of tokens, tier and price set; null where there is no price.",
     ),
     Column(
@@ -174,17 +172,40 @@ COLUMNS = (
     Column("x_CostBasis", _TEXT, "basis", "What the costs rest on; 'unpriced' and why; 'bill' in rows of the bill."),
     Column("x_CostMin", _COST, "cost_min", "The least that EffectiveCost can be; null where there is no price."),
     Column("x_PriceSet", _TEXT, "price_set", "The table of prices; 'own' is the settings' own."),
-    Column("x_Requests", _COUNT, "requests", "Requests with tokens of the class: they do not add up over classes."),
+    Column("x_Requests", _COUNT, "requests", "Requests, on each class of theirs: those of class input add up to all."),
     Column("x_ServiceTier", _TEXT, "service_tier", "The tier as served; SkuPriceDetails holds that of the price."),
     Column("x_Source", _TEXT, "source", "The source in the settings."),
     Column("x_TokenType", _TEXT, "token_class", "The class of tokens, as in cost_daily."),
 )
-_RATES = tuple(f"{name}_{kind}" for name in CLASSES for kind in ("rate", "list_rate"))
-#: What all tokens of a row have in common.
+#: What all tokens of a row have in common, besides their rates.
 _SAME = (
-    *("day", "source", "model", "service_tier", "billed_tier", "tags", "basis", "price_set", "priced_as"),
+    "day",
+    "source",
+    "model",
+    "service_tier",
+    "billed_tier",
+    "tags",
+    "basis",
+    "price_set",
+    "priced_as",
     "above_tokens",
 )
+_RATES = ("rate", "list_rate")
+_TOKENS_OF = {"input": "prompt_tokens", "output": "completion_tokens"}
+#: The type of each part of a line: those of all lines must agree.
+_PARTS = {
+    "token_class": "VARCHAR",
+    "price_class": "VARCHAR",
+    "place": "INTEGER",
+    "meter": "VARCHAR",
+    "unit": "VARCHAR",
+    "quantity": "DECIMAL(38, 0)",
+    "tokens": "DECIMAL(38, 0)",
+    "cost": MONEY,
+    "cost_min": MONEY,
+    "rate": MONEY,
+    "list_rate": MONEY,
+}
 
 
 def schema() -> pa.Schema:
@@ -192,21 +213,21 @@ def schema() -> pa.Schema:
     return pa.schema([column.field for column in COLUMNS], metadata={"FocusVersion": VERSION})
 
 
-def statement(period: Period, accounts: Iterable[Account], tags: Sequence[str], bill: str = NO_BILL) -> str:
-    """Return the query of a month's rows, in an order of their own; only metadata of the keys ``tags`` are told."""
+def statement(period: Period, accounts: Iterable[Account], cost: Cost, price_set: str | None = None) -> str:
+    """Return the query of a month's rows, in an order of their own, of the newest price set or of the one named.
+
+    Only metadata that the settings allow are told.
+    """
     month = f"TIMESTAMP '{period.since}' AS billing_period_start, TIMESTAMP '{period.until}' AS billing_period_end"
     return f"""
-        WITH sums AS ({_sums(period, tags)}
+        WITH sums AS ({_sums(period, cost, price_set)}
         ), lines AS (
-            SELECT {", ".join(_SAME)}, unnest([{", ".join([*map(_line, CLASSES), _UNTOLD])}]) AS line FROM sums
-        ), estimates AS (
-            SELECT {", ".join(_SAME)}, line.* FROM lines WHERE line.requests > 0
-        ), billed AS ({bill_rows(bill)}
+            SELECT {", ".join(_SAME)}, requests, unnest([{", ".join(map(_line, CLASSES))}]) AS line FROM sums
         ), told AS (
-            SELECT *, 0::{MONEY} AS billed, NULL::VARCHAR AS project, NULL::VARCHAR AS line_item,
-                tokens * list_rate AS list_cost
-            FROM estimates
-            UNION ALL BY NAME SELECT * FROM billed
+            SELECT {", ".join(_SAME)}, requests, line.*, line.tokens * line.list_rate AS list_cost,
+                0::{MONEY} AS billed, NULL::VARCHAR AS project, NULL::VARCHAR AS line_item
+            FROM lines WHERE line.tokens <> 0 OR line.token_class = 'input'
+            UNION ALL BY NAME ({_bill(period)})
         ), accounts AS ({_accounts(accounts)}
         )
         SELECT {", ".join(f"{column.sql} AS {column.name}" for column in COLUMNS)}
@@ -215,50 +236,52 @@ def statement(period: Period, accounts: Iterable[Account], tags: Sequence[str], 
     """
 
 
-def bill_rows(bill: str) -> str:
-    """Return the rows that a bill adds: one per day, source, project and line item, BilledCost its amount.
+def _bill(period: Period) -> str:
+    """Return the rows that the bill adds: one per day, source, project and line item, BilledCost its amount.
 
-    Until `pipeline reconcile` hands in what the organization was billed, there is no bill (``NO_BILL``), hence no such
-    row, and BilledCost is 0 throughout. A bill is a query with the columns of ``BILL``. Its rows stand beside the
-    estimates instead of being spread over them, since that would be one more estimate; so they carry no estimate and
-    no quantity, and each column of costs adds up to what it says it is. They are Usage without a ChargeClass: a
-    Correction corrects a month that was invoiced before.
+    The bill is what `pipeline reconcile` fetched into ``organization_costs``; before it did, there is no such row, and
+    BilledCost is 0 throughout. These rows stand beside the estimates instead of being spread over them, which would be
+    one more estimate; so they carry no estimate and no quantity, and each column of costs adds up to what it says it
+    is. They are Usage without a ChargeClass: a Correction corrects a month that was invoiced before.
     """
     return f"""
-        SELECT day, source, project, line_item, amount::{MONEY} AS billed, '{{}}' AS tags, 'bill' AS basis,
-            'Tokens' AS unit, 0::DECIMAL(38, 0) AS quantity, 'Billed amount' AS meter
-        FROM ({bill})
+        SELECT created_date AS day, source, project_id AS project, coalesce(line_item, 'not told by line') AS line_item,
+            sum(amount)::{MONEY} AS billed, '{{}}' AS tags, 'bill' AS basis, 'Billed amount' AS meter, 'Tokens' AS unit,
+            0::DECIMAL(38, 0) AS quantity
+        FROM organization_costs
+        WHERE amount IS NOT NULL AND lower(coalesce(currency, 'usd')) = 'usd' AND {period.condition()}
+        GROUP BY ALL
     """
 
 
-def _sums(period: Period, tags: Sequence[str]) -> str:
-    """Sum what has all in common that tells rows apart; tokens without a price count as plain input and output."""
-    used = ", ".join(f"{_used(name)} AS {name}_used" for name in CLASSES)
+def _sums(period: Period, cost: Cost, price_set: str | None) -> str:
+    """Sum what has all in common that tells rows apart."""
+    keys = {"tags": _json(cost.tags), "is_prompt_told": "prompt_tokens IS NOT NULL"}
+    named = {"day": "created_date AS day", "basis": f"{basis()} AS basis"}
+    rates = ", ".join(
+        f"CASE WHEN is_priced AND used_{name}_list_rate IS NOT NULL THEN used_{name}_{kind} END AS {name}_{kind}"
+        for name in CLASSES
+        for kind in _RATES
+    )
     sums = ", ".join(
-        f"sum({name}_used)::DECIMAL(38, 0) AS {name}_tokens, count(*) FILTER ({name}_used <> 0) AS {name}_requests, "
-        f"sum({name}_cost)::{MONEY} AS {name}_cost"
+        f"sum({_counted(name)})::DECIMAL(38, 0) AS sum_{name}_tokens, sum({name}_cost)::{MONEY} AS sum_{name}_cost"
         for name in CLASSES
     )
     return f"""
-        SELECT {", ".join(_SAME)}, {", ".join(_RATES)}, sum(cost - cost_min) AS spread,
-            count(*) FILTER (is_unpriced AND is_untold) AS untold_requests, {sums}
-        FROM (
-            SELECT * EXCLUDE ({", ".join(_RATES)}), created_date AS day, {_json(tags)} AS tags,
-                unpriced_because IS NOT NULL AS is_unpriced, {used},
-                prompt_tokens IS NULL OR completion_tokens IS NULL
-                    OR (prompt_tokens = 0 AND completion_tokens = 0) AS is_untold,
-                {", ".join(f"CASE WHEN NOT is_unpriced THEN {rate} END AS {rate}" for rate in _RATES)}
-            FROM cost_by_completion WHERE {period.condition()}
-        ) GROUP BY ALL
+        SELECT {", ".join(named.get(name, name) for name in _SAME)}, is_prompt_told,
+            is_cached_share_estimated, {rates}, sum(requests)::BIGINT AS requests,
+            sum(cost - cost_min)::{MONEY} AS spread, {sums}
+        FROM ({grouped(cost, keys, where=period.condition(), price_set=price_set)}) GROUP BY ALL
     """
 
 
-def _used(name: str) -> str:
-    told = {"input": "prompt_tokens", "output": "completion_tokens"}.get(name)
-    return f"CASE WHEN is_unpriced THEN {told} ELSE {name}_tokens END" if told else f"{name}_tokens"
+def _counted(name: str) -> str:
+    """Return the tokens of a class; what has no price counts as plain input and output."""
+    plain = _TOKENS_OF.get(name)
+    return f"CASE WHEN is_priced THEN {name}_tokens ELSE {plain} END" if plain else f"{name}_tokens"
 
 
-def _json(tags: Sequence[str]) -> str:
+def _json(tags: Iterable[str]) -> str:
     """Write the metadata of some keys as a JSON object, in the order of the keys; no other is read."""
     pairs = [
         f"CASE WHEN metadata[{text(tag)}] IS NOT NULL "
@@ -269,46 +292,31 @@ def _json(tags: Sequence[str]) -> str:
 
 
 def _line(name: str) -> str:
-    """Return one class of tokens of a sum; the bounds of a cost lie apart by its input."""
-    least = f"{name}_cost - coalesce(spread, 0::{MONEY})" if name == "input" else f"{name}_cost"
-    return _struct(
-        name,
-        meter=text(METERS[name]),
-        unit="'Tokens'",
-        quantity=f"{name}_tokens",
-        tokens=f"{name}_tokens",
-        requests=f"{name}_requests",
-        cost=f"{name}_cost",
-        cost_min=least,
-        rate=f"{name}_rate",
-        list_rate=f"{name}_list_rate",
-    )
+    """Return one class of tokens of a sum: the bounds of a cost lie apart by its input.
 
-
-#: The type of each part of a line: those of all lines must agree.
-_PARTS = {
-    "token_class": "VARCHAR",
-    "place": "INTEGER",
-    "meter": "VARCHAR",
-    "unit": "VARCHAR",
-    "quantity": "DECIMAL(38, 0)",
-    "tokens": "DECIMAL(38, 0)",
-    "requests": "BIGINT",
-    "cost": MONEY,
-    "cost_min": MONEY,
-    "rate": MONEY,
-    "list_rate": MONEY,
-}
-
-
-def _struct(name: str | None, **parts: str) -> str:
-    place = list(CLASSES).index(name) if name else len(CLASSES)
-    told = {"token_class": text(name), "place": str(place), **parts}
-    return "{" + ", ".join(f"'{part}': ({told.get(part, 'NULL')})::{kind}" for part, kind in _PARTS.items()) + "}"
-
-
-#: What has no price and tells no tokens is counted by its requests.
-_UNTOLD = _struct(None, meter="'Requests'", unit="'Requests'", quantity="untold_requests", requests="untold_requests")
+    Input with the cached share of others has a rate between two. Where no tokens are told, input counts requests.
+    """
+    tokens, cost = f"sum_{name}_tokens", f"sum_{name}_cost"
+    parts = {
+        "token_class": text(name),
+        "price_class": text(name),
+        "place": str(list(CLASSES).index(name)),
+        "meter": text(METERS[name]),
+        "unit": "'Tokens'",
+        "quantity": tokens,
+        "tokens": tokens,
+        "cost": cost,
+        "cost_min": cost,
+        "rate": f"{name}_rate",
+        "list_rate": f"{name}_list_rate",
+    }
+    if name == "input":
+        parts["price_class"] = "CASE WHEN is_cached_share_estimated THEN 'input+cached_input' ELSE 'input' END"
+        parts["meter"] = f"CASE WHEN is_prompt_told THEN {parts['meter']} ELSE 'Requests' END"
+        parts["unit"] = "CASE WHEN is_prompt_told THEN 'Tokens' ELSE 'Requests' END"
+        parts["quantity"] = f"CASE WHEN is_prompt_told THEN {tokens} ELSE requests END"
+        parts["cost_min"] = f"{cost} - spread"
+    return "{" + ", ".join(f"'{part}': ({parts[part]})::{kind}" for part, kind in _PARTS.items()) + "}"
 
 
 def _accounts(accounts: Iterable[Account]) -> str:

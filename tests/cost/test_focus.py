@@ -38,9 +38,9 @@ def asked(connection, sql):
     return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
 
-def told(connection, bill=focus.NO_BILL, tags=COST.tags):
+def told(connection):
     """Return the rows of the month."""
-    return asked(connection, focus.statement(read_month(MONTH), ACCOUNTS, tags, bill))
+    return asked(connection, focus.statement(read_month(MONTH), ACCOUNTS, COST))
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_each_class_of_tokens_sums_to_its_own_cost(month, name):
     tokens = sum(
         (one[plain] or 0 if plain else 0) if one["unpriced_because"] else one[f"{name}_tokens"] for one in completions
     )
-    assert sum(row["x_ConsumedTokens"] for row in lines) == tokens
+    assert sum(row["x_ConsumedTokens"] or 0 for row in lines) == tokens
     assert sum(row["ContractedCost"] for row in lines) == sum(one[f"{name}_cost"] or 0 for one in completions)
     assert sum(row["ListCost"] for row in lines) == sum(
         one[f"{name}_tokens"] * one[f"{name}_list_rate"] for one in completions if one[f"{name}_tokens"]
@@ -171,8 +171,8 @@ def test_what_has_no_price_says_so(month):
     }
     assert unpriced == [row for row in month[0] if row["SkuPriceId"] is None]
     for row in unpriced:
-        nothing = ("ListUnitPrice", "ContractedUnitPrice", "SkuPriceDetails", "x_CostMin", "x_PriceSet")
-        assert [row[name] for name in nothing if name != "x_PriceSet"] == [None] * (len(nothing) - 1)
+        nothing = ("ListUnitPrice", "ContractedUnitPrice", "SkuPriceDetails", "x_CostMin")
+        assert {row[name] for name in nothing} == {None}
         assert {row[name] for name in MONEY if name != "x_CostMin"} == {0}
         assert "cost not known and not 0" in row["ChargeDescription"]
 
@@ -182,18 +182,29 @@ def test_requests_that_tell_no_tokens_are_counted_as_requests(tmp_path):
     made = [
         completion(1, day=FIRST, prompt_tokens=None, completion_tokens=None),
         completion(2, day=FIRST, prompt_tokens=70, completion_tokens=None),
-        completion(3, day=FIRST, model="nobody-knows", prompt_tokens=0, completion_tokens=0),
+        completion(3, day=FIRST, prompt_tokens=None, completion_tokens=80),
+        completion(4, day=FIRST, model="nobody-knows", prompt_tokens=0, completion_tokens=0),
     ]
-    with warehouse(tmp_path / "w.duckdb", made) as connection:
-        lines = [
+    with warehouse(tmp_path / "w.duckdb", made, COST) as connection:
+        found = [
             (row["SkuId"], row["ConsumedUnit"], row["ConsumedQuantity"], row["PricingUnit"], row["PricingQuantity"])
             for row in told(connection)
         ]
-    assert lines == [
-        ("gpt-4.1-2025-04-14", "Tokens", 70, "1000000 Tokens", Decimal("0.00007")),
+    assert sorted(found) == [
         ("gpt-4.1-2025-04-14", "Requests", 2, "Requests", 2),
-        ("nobody-knows", "Requests", 1, "Requests", 1),
+        ("gpt-4.1-2025-04-14", "Tokens", 70, "1000000 Tokens", Decimal("0.00007")),
+        ("gpt-4.1-2025-04-14", "Tokens", 80, "1000000 Tokens", Decimal("0.00008")),
+        ("nobody-knows", "Tokens", 0, "1000000 Tokens", 0),
     ]
+
+
+def test_requests_of_the_class_input_add_up(month):
+    """Every completion is counted once there, whatever its tokens; by any dimension."""
+    file, completions = month
+    inputs = [row for row in file if row["x_TokenType"] == "input"]
+    for name, (ours, truth) in DIMENSIONS.items():
+        counted = grouped(inputs, [ours], lambda row: row["x_Requests"])
+        assert counted == grouped(completions, [truth], lambda _: 1), name
 
 
 def test_strict_and_a_word_on_stderr(published):
@@ -319,20 +330,53 @@ def test_a_month_without_data(published, form):
 
 
 def test_a_bill_stands_in_rows_of_its_own(tmp_path, month):
-    """BilledCost adds up to the bill, the other costs to what they were; the bill's rows say that they are it."""
-    bill = (
-        "SELECT DATE '2026-10-03' AS day, 'prod' AS source, 'proj_9' AS project, 'o3, input' AS line_item, {} AS amount"
-    )
-    bill = f"{bill.format('1.25')} UNION ALL {bill.format('0.000000000000001')}"
+    """BilledCost adds up to the month's bill, the other costs to what they were; its rows say that they are it."""
+    bill = [
+        ("2026-10-03", 0, "proj_9", "o3, input", "1.25", "usd"),
+        ("2026-10-03", 1, "proj_9", "o3, input", "0.000000000000001", None),
+        ("2026-10-31", 0, None, None, "-0.5", "usd"),
+        ("2026-10-04", None, None, None, None, None),
+        ("2026-11-01", 0, "proj_9", "o3, input", "100", "usd"),
+    ]
     with warehouse(tmp_path / "w.duckdb", rows(), COST) as connection:
-        lines = told(connection, bill)
-    estimates = [row for row in lines if row["x_CostBasis"] != "bill"]
-    billed = [row for row in lines if row["x_CostBasis"] == "bill"]
-    assert estimates == month[0]
-    assert sum(row["BilledCost"] for row in lines) == Decimal("1.250000000000001")
+        for day, index, project, line_item, amount, currency in bill:
+            connection.execute(
+                """INSERT INTO organization_costs BY NAME SELECT 'prod' AS source, ?::DATE AS created_date,
+                ? AS "index", ? AS project_id, ? AS line_item, ?::DECIMAL(38, 15) AS amount, ? AS currency,
+                1 AS segment, created_date::TIMESTAMP AS created, created AS fetched_at""",
+                [day, index, project, line_item, amount, currency],
+            )
+        file = told(connection)
+    billed = [row for row in file if row["x_CostBasis"] == "bill"]
+    assert [row for row in file if row["x_CostBasis"] != "bill"] == month[0]
+    assert [(row["SubAccountId"], row["SkuId"], row["BilledCost"]) for row in billed] == [
+        ("proj_9", "o3, input", Decimal("1.250000000000001")),
+        ("proj_1", "not told by line", Decimal("-0.5")),
+    ]
     for row in billed:
-        assert (row["EffectiveCost"], row["ListCost"], row["ContractedCost"], row["ConsumedQuantity"]) == (0, 0, 0, 0)
-        assert (row["BillingAccountId"], row["SubAccountId"], row["SkuId"]) == ("org-1", "proj_9", "o3, input")
+        assert {row[name] for name in ("EffectiveCost", "ListCost", "ContractedCost", "ConsumedQuantity")} == {0}
+        assert (row["BillingAccountId"], row["ChargeCategory"], row["ChargeClass"]) == ("org-1", "Usage", None)
+
+
+def test_input_with_the_cached_share_of_others_has_a_price_of_its_own(tmp_path):
+    """Usage tells how much of a day was cached: such input has one rate for both parts, and an id that says so."""
+    with warehouse(tmp_path / "w.duckdb", [completion(1, day=FIRST, model="o3")], COST) as connection:
+        connection.execute(
+            """INSERT INTO organization_usage BY NAME SELECT 'prod' AS source, DATE '2026-10-01' AS created_date,
+            0 AS "index", 'o3' AS model, 3000 AS input_tokens, 1000 AS input_cached_tokens, 1 AS segment,
+            created_date::TIMESTAMP AS created, created AS fetched_at"""
+        )
+        row = told(connection)[0]
+        ((cost,),) = connection.execute("SELECT input_cost FROM cost_by_completion").fetchall()
+    assert row["x_CostBasis"].startswith("cached share from Usage")
+    assert row["SkuPriceId"].startswith("o3/input+cached_input/standard/")
+    assert row["PricingQuantity"] * row["ContractedUnitPrice"] == row["ContractedCost"] == row["x_CostMin"] == cost
+
+
+def test_a_month_as_it_was_reported_then(published):
+    """2 for a price set that there is not, with those that there are."""
+    done = pipeline("focus", *published[1], "--month", MONTH, "--prices", "1999-01-01")
+    assert_one_message(done, 2, "there is no price set 1999-01-01", "2026-11-10")
 
 
 # -- what goes wrong -----------------------------------------------------------------------------------------------
@@ -368,10 +412,10 @@ def test_nothing_was_published(tmp_path):
 
 
 def test_a_snapshot_of_an_older_program(tmp_path):
-    """78 where the snapshot lacks the view, and what makes a new one; the file that was there stays."""
+    """78 where the snapshot lacks its tables, and what makes a new one; the file that was there stays."""
     duckdb.connect(str(tmp_path / "warehouse.duckdb")).close()
     out = tmp_path / "focus.csv"
     out.write_text("before", encoding="utf-8")
     done = pipeline("focus", "--data", tmp_path, "--month", MONTH, "--out", out)
-    assert_one_message(done, 78, "cost_by_completion", "pipeline run")
+    assert_one_message(done, 78, "the snapshot cannot answer", "pipeline run")
     assert out.read_text(encoding="utf-8") == "before"
