@@ -12,7 +12,14 @@ from pipeline.cli.options import load_config, settings
 @click.command()
 @settings
 @click.option("--month", required=True, metavar="YYYY-MM", help="A calendar month of UTC, such as 2026-10.")
-@click.option("--format", "form", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "parquet"]),
+    default="csv",
+    show_default=True,
+    help="Parquet holds every text as it is; CSV puts a ' before one that a spreadsheet would run.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
