@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.cost import amounts, svg
-from pipeline.cost.markup import Html, element, name
+from pipeline.cost.markup import Html, element, name, shown
 from pipeline.cost.period import said
 from pipeline.cost.question import OTHER
 from pipeline.cost.svg import Bar, Says, Series, Share, Step, Written
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _ZERO = Decimal(0)
 #: Labels below a time axis: more would touch each other on a phone.
 _LABELS, _WEEK = 6, 7
+#: Letters of a name in the words of a chart.
+_LONGEST = 60
 #: Classes of the style sheet for what is told apart, in their order, and for all that is not.
 _KINDS = ("s1", "s2", "s3", "s4", "s5")
 REST = "rest"
@@ -123,7 +125,7 @@ def ranked(key: str, title: str, rows: Sequence[Line]) -> Html | None:
         return None
     digits = amounts.places(line.cost for line in told)
     drawn = [_bar(line, digits) for line in told]
-    first = f"{drawn[0].label}: {drawn[0].value}" if drawn else ""
+    first = f"{shown(drawn[0].label, _LONGEST)}: {drawn[0].value}"
     return _figure(None, svg.bars(Says(key, title, f"{len(drawn)} bars, the longest first. {first}"), drawn))
 
 
@@ -141,7 +143,9 @@ def _short(least: Decimal, most: Decimal, digits: int) -> str:
 def shares(key: str, title: str, parts: Sequence[tuple[str, str, Decimal]]) -> Html:
     """Draw parts of a whole, each with its kind, name and amount."""
     whole = sum((value for _, _, value in parts), _ZERO)
-    told = [Share(kind, f"{label}: {amounts.share(value, whole)}", value) for kind, label, value in parts]
+    told = [
+        Share(kind, f"{shown(label, _LONGEST)}: {amounts.share(value, whole)}", value) for kind, label, value in parts
+    ]
     drawn = svg.strip(Says(key, title, "; ".join(share.label for share in told)), told)
     return _figure(legend(*((share.kind, share.label) for share in told)), drawn)
 

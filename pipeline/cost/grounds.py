@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from pipeline.cost.figures import Figures, Line
 
 #: What a cost rests on, in words.
-_MEANINGS = {
+MEANINGS = {
     "exact": "Every rate is known to hold, and usage tells all that counts.",
     "cached share unknown": "Usage does not tell how much of the prompt came from the cache.",
+    "cached share from Usage": "The cached share is that of the organization's usage, by day and model.",
     "tier unsupported": "The tier has no price of its own, so the standard rate counts.",
     "history assumed": "The price list does not reach back to that day, so a later rate counts.",
     "prefix-matched": "The full name of the model has no price, so that of its family counts.",
@@ -41,7 +42,7 @@ def all_of(figures: Figures, price_set: str) -> Iterator[Html]:
 def _basis(figures: Figures) -> Html:
     rows = figures.bases.rows
     known = [reason for reason in ("exact", *REASONS.values()) if any(reason in line.label for line in rows)]
-    meanings = [element("div", element("dt", reason), element("dd", _MEANINGS[reason])) for reason in known]
+    meanings = [element("div", element("dt", reason), element("dd", MEANINGS[reason])) for reason in known]
     return section(
         "basis",
         "What the amounts rest on",

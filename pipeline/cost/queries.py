@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from pipeline.cost.pricing import CLASSES, MONEY
@@ -48,7 +49,7 @@ def by(key: str) -> Query:
 
 def by_metadata(key: str) -> Query:
     """Ask for the sums by the values of a metadata key."""
-    return _ranked("value", {"value": f"coalesce(metadata[{text(key)}], '{NONE}')"})
+    return _ranked("value", {"value": f"coalesce(metadata[{_literal(key)}], '{NONE}')"})
 
 
 def _ranked(key: str, columns: dict[str, str] | None = None) -> Query:
@@ -85,7 +86,7 @@ def over_time_before(period: Period) -> Query:
 
 def models_over_time(period: Period, models: tuple[str, ...]) -> Query:
     """Ask for the cost over time of some models, and of all others together."""
-    known = ", ".join(map(text, models)) or "NULL"
+    known = ", ".join(map(_literal, models)) or "NULL"
     return Query(
         f"SELECT {_step(period)} AS key, CASE WHEN {MODEL} IN ({known}) THEN {MODEL} ELSE '{OTHER}' END AS model,\n"
         f"    sum(cost)::{MONEY} AS cost\nFROM costs\nGROUP BY 1, 2 ORDER BY 1, 2"
@@ -106,6 +107,13 @@ SELECT {_step(period)} AS day,
 FROM costs
 GROUP BY 1 ORDER BY 1""".strip()
     )
+
+
+def _literal(value: str) -> str:
+    """Write text from the data as SQL that cannot steer a page or a terminal: such letters are told by number."""
+    parts = ("".join(part) for _, part in groupby(value, str.isprintable))
+    written = [text(part) if part.isprintable() else " || ".join(f"chr({ord(one)})" for one in part) for part in parts]
+    return f"({' || '.join(written)})" if len(written) > 1 else "".join(written) or "''"
 
 
 def _step(period: Period) -> str:
