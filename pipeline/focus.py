@@ -72,9 +72,9 @@ def rows(config: Config, period: Period, price_set: str | None = None) -> Iterat
         yield answer
 
 
-def remarks(config: Config, period: Period) -> Remarks:
+def remarks(config: Config, period: Period, price_set: str | None = None) -> Remarks:
     """Look for what must be told beside a month's rows."""
-    with _asked(config, _unpriced(config, period)) as answer:
+    with _asked(config, _unpriced(config, period, price_set)) as answer:
         ((requests, tokens),) = answer.rows
     with _asked(config, _BEHIND.format(end=period.until)) as answer:
         behind = tuple(name for (name,) in answer.rows)
@@ -126,8 +126,8 @@ def _asked(config: Config, sql: str) -> Iterator[Answer]:
         yield answer
 
 
-def _unpriced(config: Config, period: Period) -> str:
-    priced = grouped(config.cost, {}, where=period.condition())
+def _unpriced(config: Config, period: Period, price_set: str | None) -> str:
+    priced = grouped(config.cost, {}, where=period.condition(), price_set=price_set)
     return f"SELECT {TOTALS['unpriced_requests']}, {TOTALS['unpriced_tokens']} FROM ({priced})"
 
 

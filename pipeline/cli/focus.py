@@ -60,7 +60,7 @@ def focus(  # noqa: PLR0913, PLR0917 - one parameter per option
             console.table(answer.columns, writer.texts(answer), "csv")
         else:
             {"csv": writer.write_csv, "parquet": writer.write_parquet}[form](answer, out)
-    told = writer.remarks(config, period)
+    told = writer.remarks(config, period, price_set)
     for line in told.lines:
         console.Log().say("warning", "focus", line)
     if strict and told.unpriced_requests:
