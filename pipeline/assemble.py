@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from pipeline import files
 from pipeline.archive.blobs import Blobs
 from pipeline.archive.content import Content
-from pipeline.errors import PipelineError
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.extract.client import Client, Endpoint
+from pipeline.extract.organization import Organization
 from pipeline.extract.page import Filters
 from pipeline.extract.retry import Policy
 from pipeline.extract.transport import Address
 from pipeline.folder import DataFolder
-from pipeline.secret import resolve
+from pipeline.secret import fetch, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -67,6 +68,19 @@ def client(source: Source, account: Account | None, stop: Stop) -> Client:
     )
     key = resolve(source.api_key, source=source.name)
     return Client(endpoint, key, account=account, sleep=stop.sleep, guard=stop.interruptible, at_once=at_once)
+
+
+def organization(config: Config, stop: Stop) -> Organization:
+    """Open the organization; raises ConfigError where no admin key is named, RefusedError where there is none."""
+    settings = config.organization
+    if settings.admin_key is None:
+        raise ConfigError(
+            "no admin key is named, and only one of those may read usage and costs",
+            hint="make one in the organization's settings, and name where it is: [organization] "
+            'admin_key = "env:OPENAI_ADMIN_KEY"; without settings the variable alone will do',
+        )
+    key = fetch(settings.admin_key, owner="organization", setting="organization.admin_key")
+    return Organization(settings.base_url, key, sleep=stop.sleep, guard=stop.interruptible)
 
 
 @contextlib.contextmanager

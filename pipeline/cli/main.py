@@ -15,6 +15,7 @@ from pipeline.cli.focus import focus
 from pipeline.cli.forget import forget
 from pipeline.cli.query import query
 from pipeline.cli.rebuild import rebuild
+from pipeline.cli.reconcile import reconcile
 from pipeline.cli.report import report
 from pipeline.cli.run import run
 from pipeline.cli.sandbox import sandbox
@@ -62,6 +63,7 @@ for command in (
     forget,
     adopt,
     doctor,
+    reconcile,
     query,
     cost,
     report,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.cost import reconciliation
 from pipeline.cost.pricing import CLASSES, MONEY, REASONS, basis, grouped, priced
 from pipeline.cost.rates import RATE
 
@@ -59,6 +60,7 @@ def views(cost: Cost) -> dict[str, tuple[str, str]]:
         "cost_by_completion": (_said("cost_by_completion"), by_completion(cost)),
         "cost_daily": (_said("cost_daily"), _daily(cost)),
         "cost_by_metadata": (_said("cost_by_metadata"), _by_metadata(cost)),
+        "reconciliation": (" ".join(reconciliation.MEANING.split()), reconciliation.reconciliation(cost)),
     }
 
 

@@ -67,12 +67,14 @@ class Billing:
     """Whether a stored completion came through the Batch API."""
     tier: Callable[[Mapping[str, Any]], str] = lambda row: row.get("service_tier") or "default"
     """What tier a stored completion is billed at."""
-    discounts: dict[str, Decimal] = field(default_factory=dict)
-    """Percents off the list price, by model."""
+    discount: Callable[[Used], Decimal] = lambda _: Decimal(0)
+    """Percent off the list price."""
     prices: dict[str, dict[str, Decimal]] = field(default_factory=dict)
     """US dollars per million tokens by model and class, in place of those shipped."""
-    tells_cached: bool = True
-    """Whether Usage says how many tokens were cached; the bill always does."""
+    hides_cached: set[dt.date] = field(default_factory=set)
+    """Days of which Usage does not say how many tokens were cached; the bill always does."""
+    tells_quantities: bool = True
+    """Whether line items say how much of it was billed."""
     tells_usage: bool = True
     tells_costs: bool = True
 
@@ -113,7 +115,8 @@ class Billing:
                 amounts[one.day, one.model, unit] = (before[0] + price, before[1] + number)
         for (day, model, unit), (amount, number) in amounts.items():
             if number:
-                yield Line(day, f"{model}, {_UNITS[unit]}", amount, Decimal(number), "tokens")
+                told = (Decimal(number), "tokens") if self.tells_quantities else (None, None)
+                yield Line(day, f"{model}, {_UNITS[unit]}", amount, *told)
         yield from self.lines
 
     def _price(self, one: Used, unit: str) -> Decimal:
@@ -122,7 +125,7 @@ class Billing:
         if price is None:
             listed = _listed(one.model, tier, one.day)
             price = listed.get(unit, listed["input"])
-        return price * (100 - self.discounts.get(one.model, Decimal(0))) / 100
+        return price * (100 - self.discount(one)) / 100
 
 
 def _listed(model: str, tier: str, day: dt.date) -> Mapping[str, Decimal]:

@@ -76,8 +76,10 @@ class Organization:
             for one in rows:
                 by_day[(one.day - dt.date(1970, 1, 1)).days].append(one)
         if route == "usage":
-            tells = self.billing.tells_cached
-            return {day: usage_results(told, keys, tells_cached=tells) for day, told in by_day.items()}
+            hidden = self.billing.hides_cached
+            return {
+                day: usage_results(told, keys, tells_cached=told[0].day not in hidden) for day, told in by_day.items()
+            }
         return {day: cost_results(told, keys, self.billing.project) for day, told in by_day.items()}
 
 
