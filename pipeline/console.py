@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from pipeline.costs import Costs
+    from pipeline.cost.answer import Costs
     from pipeline.errors import PipelineError
     from pipeline.preview import Preview
     from pipeline.proof import Proof, Verdict

@@ -10,8 +10,8 @@ from pipeline.errors import CheckFailedError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pipeline.cost.answer import Costs
     from pipeline.cost.budget import Spent
-    from pipeline.costs import Costs
 
 
 def tell(answer: Costs, *, form: str, out: str | None, shows_sql: bool, strict: bool) -> int:

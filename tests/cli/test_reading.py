@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import COST_SETTINGS, DESTINATION_SETTINGS, SETTINGS, SOURCE_SETTINGS, Source, load
+from pipeline.config import (
+    COST_SETTINGS,
+    DESTINATION_SETTINGS,
+    ORGANIZATION_SETTINGS,
+    SETTINGS,
+    SOURCE_SETTINGS,
+    Source,
+    load,
+)
 from pipeline.schema import TABLES, describe
 from tests.e2e.place import NOW, Place
 
@@ -171,10 +179,11 @@ def test_init_shows_every_setting_with_its_default(tmp_path):
     lines = [line.removeprefix("# ") for line in file.read_text(encoding="utf-8").splitlines()]
     text = "\n".join(line for line in lines if line.startswith("[") or " = " in line)
     told = tomllib.loads(text)
-    assert set(told) == {*SETTINGS, "sources", "destinations", "cost"}
+    assert set(told) == {*SETTINGS, "sources", "destinations", "cost", "organization"}
     assert set(told["sources"]["default"]) == set(SOURCE_SETTINGS)
     assert set(told["destinations"]) == set(DESTINATION_SETTINGS)
     assert set(told["cost"]) == set(COST_SETTINGS)
+    assert set(told["organization"]) == set(ORGANIZATION_SETTINGS)
     file.write_text(text, encoding="utf-8")
     examples = {"organization": None, "project": None, "model": None, "metadata": {}, "ca_file": None}
     examples["metadata_keys"] = None
@@ -195,5 +204,6 @@ def test_show_tells_where_each_setting_comes_from(tmp_path):
     assert rows["data"] == (str(tmp_path), "--data")
     assert rows["sources.default.project"] == ("proj_1", "environment")
     assert rows["sources.default.api_key"] == ("env:OPENAI_API_KEY", "default")
-    assert len(rows) == len(SETTINGS) + len(SOURCE_SETTINGS) + len(DESTINATION_SETTINGS) + len(COST_SETTINGS)
+    tables = (SETTINGS, SOURCE_SETTINGS, DESTINATION_SETTINGS, COST_SETTINGS, ORGANIZATION_SETTINGS)
+    assert len(rows) == sum(map(len, tables))
     assert KEY not in done.stdout
