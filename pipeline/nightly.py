@@ -167,7 +167,7 @@ class _Night:
             self._stop.check()
             ends = self._ends.get(source.name)
             with assemble.client(source, ends.account if ends else archive.account, self._stop) as client:
-                if not archive.last:
+                if not archive.was_exported:
                     ends = ends or look(client, source.limit)
                     self._prepare(source, ends)
                 return Export(

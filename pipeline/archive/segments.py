@@ -117,6 +117,11 @@ class Archive:
         return max([newest, *(number for number, entry in self._ledger.items() if entry.is_lost)])
 
     @property
+    def was_exported(self) -> bool:
+        """Whether a segment tells of completions, or that there were none: one of an organization does not."""
+        return any(footer.reading.origin != ORGANIZATION for footer in self._footers)
+
+    @property
     def tombstones(self) -> Tombstones:
         """What was forgotten, and is never taken in again."""
         return self._tombstones
