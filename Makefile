@@ -4,7 +4,7 @@ BIN := .venv/bin
 BIN1 := .venv-duckdb1/bin
 STAGES := pipeline/extract/*,pipeline/archive/*,pipeline/transform/*,pipeline/load/*
 
-.PHONY: help install demo test test-all fuzz bench check format clean
+.PHONY: help install demo test test-all fuzz bench check format clean browser
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
@@ -17,11 +17,18 @@ demo: .venv/made ## Show the complete job on a server that behaves like the real
 test: .venv/made ## Run the fast tests
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-all: .venv/made .venv-duckdb1/made .venv-focus/made ## Run all tests, with coverage, and on DuckDB 1 as well
+test-all: .venv/made .venv-duckdb1/made .venv-focus/made browser ## Run all tests, with coverage, and on DuckDB 1 as well
 	PIPELINE_TEST_PROFILE=all PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN1)/python \
 		$(BIN)/python -m pytest -n 2 --cov --cov-report=
 	$(BIN)/python -m coverage report --include='$(STAGES)' --fail-under=95
 	PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN)/python $(BIN1)/python -m pytest -n 2 -m "not slow"
+
+# Reports are looked at in a real browser, which root gets on Debian; elsewhere these tests are skipped, and say so.
+browser:
+	@command -v chromium > /dev/null || command -v chromium-browser > /dev/null || command -v google-chrome > /dev/null || { \
+		test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update -qq > /dev/null && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium > /dev/null; } || \
+		echo "NOT CHECKED: reports in a real browser; install chromium"
 
 fuzz: .venv-fuzz/made ## Try random pages on decoding and flattening, led by coverage (RUNS=20000)
 	.venv-fuzz/bin/python tests/fuzz/fuzz_page.py -runs=$(or $(RUNS),20000)

@@ -25,6 +25,7 @@ _ZERO = Decimal(0)
 _LABELS, _WEEK = 6, 7
 #: Letters of a name in the words of a chart.
 _LONGEST = 60
+_LARGE = Decimal(1000)
 #: Classes of the style sheet for what is told apart, in their order, and for all that is not.
 _KINDS = ("s1", "s2", "s3", "s4", "s5")
 REST = "rest"
@@ -135,7 +136,8 @@ def _bar(line: Line, digits: int) -> Bar:
 
 
 def _short(least: Decimal, most: Decimal, digits: int) -> str:
-    """Write bounds for a phone."""
+    """Write bounds for a phone: large amounts without cents."""
+    digits = 0 if most >= _LARGE else digits
     low, high = amounts.dollars(least, digits), amounts.dollars(most, digits)
     return high if low == high else f"{low}\N{EN DASH}{high.removeprefix('$')}"
 
@@ -230,4 +232,5 @@ def _money(values: Sequence[Decimal]) -> Written:
     step = svg.scale(max(values, default=_ZERO))[1].normalize()
     fraction = -int(step.as_tuple().exponent)
     ticks = 0 if fraction <= 0 else max(amounts.CENTS, fraction)
-    return Written(partial(amounts.dollars, digits=ticks), partial(amounts.dollars, digits=amounts.places(values)))
+    tick = partial(amounts.dollars, digits=ticks) if step < _LARGE else lambda value: f"${amounts.compact(value)}"
+    return Written(tick, partial(amounts.dollars, digits=amounts.places(values)))

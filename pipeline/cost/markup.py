@@ -5,6 +5,7 @@ Model names and metadata are what anybody sent to the API: tags, control charact
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from html import escape
 from typing import TYPE_CHECKING
@@ -17,6 +18,9 @@ _ELLIPSIS = "…"
 _JOINERS = "\u200c\u200d"
 #: A spreadsheet that the page is pasted into would take such a text for a formula.
 _FORMULA = ("=", "+", "-", "@")
+#: More marks on a letter than any language has: they would grow over the lines above and below.
+_MARKS = "[\\u0300-\\u036f\\u0483-\\u0489\\u1ab0-\\u1aff\\u1dc0-\\u1dff\\u20d0-\\u20ff\\ufe20-\\ufe2f]"
+_HEAP = re.compile(f"({_MARKS}{{3}}){_MARKS}+")
 
 
 class Html(str):
@@ -54,7 +58,7 @@ def name(text: str, width: int = 120) -> Html:
 
 def shown(text: str, width: int) -> str:
     """Make a text from the data fit to be shown: visible, harmless when pasted, and not wider than that."""
-    plain = "".join(map(_visible, text)) or "(empty)"
+    plain = _HEAP.sub(r"\1", "".join(map(_visible, text))) or "(empty)"
     return shortened(f"“{plain}”" if plain.startswith(_FORMULA) else plain, width)
 
 

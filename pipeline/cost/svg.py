@@ -24,7 +24,7 @@ _TICKS = 4
 _STEPS = (Decimal(1), Decimal(2), Decimal("2.5"), Decimal(5), Decimal(10))
 _ROW, _THICK = 44, 10
 #: Letters of a name beside its value: on a desk, and on a phone.
-_WIDE, _NARROW = 48, 22
+_WIDE, _NARROW = 48, 18
 _WHOLE = Decimal(100)
 
 
