@@ -59,7 +59,11 @@ class SourceStatus:
     is_configured: bool
 
     def is_older_than(self, seconds: float) -> bool:
-        """Tell whether the data end longer ago than ``seconds``, or so long that something unseen may have expired."""
+        """Tell whether the data end longer ago than ``seconds``, or so long that something unseen may have expired.
+
+        A loss that has happened (``may_be_lost``) is history: it stays shown, and its run ended with 3, but nothing
+        that is done today mends it. An alarm that can never end again would hide the next one.
+        """
         is_unsafe = self.safety_seconds is not None and self.safety_seconds <= 0
         return is_unsafe or self.age_seconds is None or self.age_seconds > seconds
 

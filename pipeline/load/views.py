@@ -23,11 +23,13 @@ VIEWS: dict[str, tuple[str, str]] = {
         f"SELECT source, model, min(created) AS first, max(created) AS last, {_USAGE} GROUP BY source, model",
     ),
     "freshness": (
-        "One row per source: up to when everything is here, and what the latest run says about it.",
+        "One row per source: up to when everything is here, what the latest run says about it, and the latest loss.",
         """
         SELECT source, data_through, complete, why_not, started_at, ended_at, run_id, oldest_listed, horizon,
-            is_horizon_known, safety, lost_from, lost_to, messages_waiting, missed, swept_through
+            is_horizon_known, safety, last_value(lost_from IGNORE NULLS) OVER so_far AS lost_from,
+            last_value(lost_to IGNORE NULLS) OVER so_far AS lost_to, messages_waiting, missed, swept_through
         FROM runs
+        WINDOW so_far AS (PARTITION BY source ORDER BY segment, ended_at)
         QUALIFY row_number() OVER (PARTITION BY source ORDER BY segment DESC, ended_at DESC) = 1
         """,
     ),
