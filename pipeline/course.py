@@ -59,14 +59,25 @@ class Course:
     """Seconds that earlier runs found possibly incomplete."""
     position: int | None
     """How far the runs before had read."""
+    lost: tuple[int, int] | None
+    """The span in which completions may have expired unseen."""
+    is_loss_told: bool
+    """Whether an earlier record of this run has it already."""
+    longest: int | None
+    """The greatest age at which any run saw something listed, this one included."""
+    not_looked: str | None
+    """Why the source did not tell its oldest completion."""
     newest_shown: int | None
     ends_before_what_is_held: bool
     horizon: Horizon | None
     messages: Messages | None
     sweeping: Sweeping | None
 
-    def record(self, spans: tuple[Span, ...]) -> bytes:
-        """Return the row of the table ``runs`` as JSON, its names those of the table; ``spans`` are written with it."""
+    def record(self, spans: tuple[Span, ...], *, is_end: bool = True) -> bytes:
+        """Return the row of the table ``runs`` as JSON, its names those of the table; ``spans`` are written with it.
+
+        What the table has no column for is for later runs (``usual.Past``).
+        """
         counts, tally = self.counts, self.tally
         through = coverage.position([*self._spans, *spans])
         why_not = self._why_not(spans)
@@ -94,11 +105,13 @@ class Course:
                 "bytes": tally.bytes,
                 "findings": [asdict(finding) for finding in self._findings()],
                 "version": __version__,
+                "longest_horizon": self.longest,
+                "is_end": is_end,
             }
         )
 
     def _horizon_record(self) -> dict[str, int | bool | None]:
-        horizon, lost = self.horizon, self._lost
+        horizon, lost = self.horizon, None if self.is_loss_told else self.lost
         return {
             "oldest_listed": _in_micro(horizon.oldest) if horizon else None,
             "horizon": horizon.age if horizon else None,
@@ -113,10 +126,6 @@ class Course:
         if self.horizon is None:
             return None
         return self.horizon.safety(interval(self.history, self.horizon.asked_at))
-
-    @property
-    def _lost(self) -> tuple[int, int] | None:
-        return self.horizon.lost(self.position, self.walk.start) if self.horizon else None
 
     @property
     def _messages_waiting(self) -> int | None:
@@ -156,7 +165,7 @@ class Course:
             horizon=self.horizon.age if self.horizon else None,
             is_horizon_known=self.horizon is not None and self.horizon.is_known,
             safety=self._safety,
-            lost=(_moment(self._lost[0]), _moment(self._lost[1])) if self._lost else None,
+            lost=(_moment(self.lost[0]), _moment(self.lost[1])) if self.lost else None,
             pages=tally.pages,
             retries=tally.retries,
             bytes=tally.bytes,
@@ -166,7 +175,7 @@ class Course:
 
     def _exit_code(self) -> int:
         """Return 3 to the first run that meets a doubt or a loss; later runs are not failed by it again."""
-        met = IncompleteError.exit_code if self._lost or set(self.walk.doubtful) - self.known_doubts else 0
+        met = IncompleteError.exit_code if self.lost or set(self.walk.doubtful) - self.known_doubts else 0
         return worst((met, self.why.exit_code if isinstance(self.why, PipelineError) else 0))
 
     def _why_not(self, spans: tuple[Span, ...]) -> str | None:
@@ -200,23 +209,20 @@ class Course:
 
     def _losses(self) -> Iterator[Finding]:
         """Say what may have expired unseen, and what was not where it should be."""
-        if self._lost:
+        if self.lost:
             yield Finding(
                 "may-be-lost",
-                f"completions created between {_seconds([self._lost[0]])} and {_seconds([self._lost[1]])} may have "
+                f"completions created between {_seconds([self.lost[0]])} and {_seconds([self.lost[1]])} may have "
                 "expired before they were first seen: nothing held is listed any more, and the list begins there",
             )
         elif self.horizon and self.horizon.is_known and (self._safety or 0) <= 0:
             yield Finding("expiry", "the source lists no further back than the time between two runs: run more often")
-        if self.messages and self.messages.without:
-            yield Finding("no-messages", f"{self.messages.without} completions without input messages at the source")
-        if self.sweeping and self.sweeping.found_late:
-            yield Finding(
-                "found-by-sweep",
-                f"{self.sweeping.found_late} completions were listed that no run had seen: raise the overlap",
-            )
-        if self.sweeping and self.sweeping.unlisted:
-            yield Finding("unlisted", f"{self.sweeping.unlisted} completions answer although they are not listed")
+        if self.not_looked is not None:
+            yield Finding("not-looked", f"the source did not tell its oldest completion: {self.not_looked}")
+        if self.messages:
+            yield from _of_messages(self.messages)
+        if self.sweeping:
+            yield from _of_sweep(self.sweeping)
 
     def _shortfalls(self) -> Iterator[Finding]:
         """Say where the list shows less than it should: nothing, an early end, or far less than usual."""
@@ -239,6 +245,39 @@ class Course:
     @property
     def _spans(self) -> list[Span]:
         return self.archive.spans(self.begun.fingerprint)
+
+
+def _of_messages(messages: Messages) -> Iterator[Finding]:
+    """Say of which completions the input messages are not held, and why."""
+    if messages.without:
+        yield Finding("no-messages", f"{messages.without} completions without input messages at the source")
+    if messages.unanswered:
+        rest = "; nor for one just listed, so no more were asked for" if messages.is_given_up else ""
+        yield Finding(
+            "messages-unanswered",
+            f"{messages.unanswered} completions whose input messages the server does not give wait: "
+            f"{messages.why}{rest}",
+        )
+
+
+def _of_sweep(sweeping: Sweeping) -> Iterator[Finding]:
+    """Say what a sweep found, and what it could not find out."""
+    if sweeping.found_late:
+        yield Finding(
+            "found-by-sweep", f"{sweeping.found_late} completions were listed that no run had seen: raise the overlap"
+        )
+    if sweeping.unlisted:
+        yield Finding("unlisted", f"{sweeping.unlisted} completions answer although they are not listed")
+    if sweeping.unanswered:
+        yield Finding(
+            "missed-unanswered",
+            f"{sweeping.unanswered} missed completions wait: the server does not say whether they are there: "
+            f"{sweeping.why}",
+        )
+    if sweeping.is_stuck:
+        yield Finding(
+            "sweep-stuck", "the sweep spent its requests and came no further: raise sweep_requests, or the limit"
+        )
 
 
 def _moment(second: int | None) -> datetime | None:

@@ -19,11 +19,12 @@ from pipeline.archive.intake import Counts, Intake
 from pipeline.archive.marks import Gone
 from pipeline.archive.segments import Reading
 from pipeline.course import Begun, Course
-from pipeline.errors import PipelineError
+from pipeline.errors import IncompleteError, PipelineError
+from pipeline.extract.messages import Witness
 from pipeline.extract.walk import Heard, Refusal, Request, Walk
 from pipeline.failpoints import reach
 from pipeline.handoff import Account, Page, Span
-from pipeline.horizon import Horizon, longest
+from pipeline.horizon import Horizon, longest, lost
 from pipeline.messages import Messages
 from pipeline.result import Progress, SourceResult
 from pipeline.stopping import StoppedError
@@ -31,13 +32,17 @@ from pipeline.sweeping import Sweeping, SweepOrder
 from pipeline.usual import RUNS, Past
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from pipeline.archive.blobs import Blobs
     from pipeline.archive.content import Content
     from pipeline.archive.segments import Archive
     from pipeline.extract.client import Client
+    from pipeline.handoff import Row
     from pipeline.stopping import Stop
+
+#: Seconds after which what is listed is known everywhere at the source: rows were seen to need 6 s.
+SETTLED = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,8 @@ class Export:
         self._observe = observe
         self._begun = Begun(order.run_id, order.fingerprint, order.overlap, bool(order.messages_at_once))
         self._position = archive.position(order.fingerprint)
-        self._history = [msgspec.json.decode(body, type=Past) for _, body in islice(archive.runs(), RUNS)]
+        self._history = list(islice((past for past in self._past() if past.is_end), RUNS))
+        self._longest = longest(self._past())
         self._known_doubts = set(coverage.doubtful(archive.spans(order.fingerprint)))
         behind = [] if self._position is None else anchors(archive, self._position - order.overlap)
         self._newest_anchor = behind[0].created if behind else None
@@ -96,9 +102,12 @@ class Export:
         self._asked_at: int | None = None
         self._has_answered = False
         self._newest_shown: int | None = None
-        self._oldest_shown: int | None = None
+        self._began_with: int | None = None
+        self._listed: str | None = None
         self._heard_at = 0
         self._horizon: Horizon | None = None
+        self._not_looked: str | None = None
+        self._is_loss_told = False
         self._messages: Messages | None = None
         self._sweeping: Sweeping | None = None
         self._settled = 0
@@ -130,35 +139,50 @@ class Export:
             self._keep(page)
         self._read()
 
+    def _past(self) -> Iterator[Past]:
+        """Yield what former runs left on record, newest first."""
+        return (msgspec.json.decode(body, type=Past) for _, body in self._archive.runs())
+
     def _follow(self) -> None:
-        """Do what follows a walk that came to its end."""
+        """Do what follows a walk that came to its end; messages that fail hold up no sweep."""
         self._look_back()
-        self._messages, self._sweeping = self._next_messages(), self._next_sweep()
+        witness = Witness(self._client, self._listed)
+        self._messages, self._sweeping = self._next_messages(witness), self._next_sweep(witness)
         if self._messages or self._sweeping:
             self._cut(None, is_end=False)  # both work on what is in the archive
-        if self._messages:
-            self._messages.run()
+        ended = self._ended_by(self._messages.run) if self._messages else None
+        if isinstance(ended, StoppedError):
+            raise ended
         if self._sweeping:
             self._sweeping.run()
+        if ended:
+            raise ended
+        if self._not_looked is not None and self._order.sweep.is_asked and self._position is not None:
+            raise IncompleteError(
+                f"source {self._archive.source}: it was not swept: {self._not_looked}", hint="run the sweep again"
+            )
 
     def _look_back(self) -> None:
-        """Learn how far back the source lists; a server that refuses this one question fails nothing."""
-        oldest, asked_at = self._oldest_shown, self._heard_at
+        """Learn how far back the source lists; a server that refuses this one question fails no run."""
+        oldest, asked_at = self._began_with, self._heard_at
         if self._walk.start is not None:
             try:
                 answer = self._client.list(Request(None, 1))
-            except PipelineError:
+            except PipelineError as error:
+                self._not_looked = error.message
                 return
             if isinstance(answer, Refusal):
+                self._not_looked = f"the server refuses to list the oldest completion: {answer.status}"
                 return
             self._intake.known(answer)
             self._intake.take(answer)  # what the API shows is kept, whatever it was asked for
             oldest, asked_at = _oldest(answer), answer.server_time
+            self._listed = self._listed or next((row.id for row in answer.rows if _has_id(row)), None)
         held = min((footer.first for footer in listed(self._archive) if footer.first is not None), default=None)
         is_known = oldest is not None and held is not None and held < oldest
-        self._horizon = Horizon(asked_at, oldest, is_known, longest(self._history))
+        self._horizon = Horizon(asked_at, oldest, is_known, self._longest)
 
-    def _next_messages(self) -> Messages | None:
+    def _next_messages(self, witness: Witness) -> Messages | None:
         """Plan the input messages, where they are asked for."""
         if not self._order.messages_at_once:
             return None
@@ -172,10 +196,12 @@ class Export:
             self._lose,
             lambda: self._tell(None),
             self._heard_at,
+            self._walk.start,
+            witness,
         )
         return messages if self._intake.has_rows or not messages.is_settled else None
 
-    def _next_sweep(self) -> Sweeping | None:
+    def _next_sweep(self, witness: Witness) -> Sweeping | None:
         """Plan the sweep, where it is time for one or one is unfinished."""
         through = coverage.position([*self._archive.spans(self._order.fingerprint), *self._spans()])
         if self._horizon is None or through is None or self._position is None:
@@ -187,6 +213,7 @@ class Export:
             self._client,
             position=through,
             horizon=self._horizon,
+            witness=witness,
             stop=self._stop,
             cut=self._cut_with,
             observe=lambda: self._tell(None, is_sweep=True),
@@ -227,6 +254,8 @@ class Export:
                 heard = Heard(answer)
             else:
                 heard = self._keep(answer)
+                if request.after is None and request.order == "asc" and self._began_with is None:
+                    self._began_with = _oldest(answer)
                 self._tell(_newest(answer))
             reach("run.page")
 
@@ -241,8 +270,7 @@ class Export:
         self._heard_at = page.server_time
         if (reached := _newest(page)) is not None:
             self._newest_shown = max(reached, self._newest_shown or reached)
-        if (began := _oldest(page)) is not None:
-            self._oldest_shown = began if self._oldest_shown is None else min(began, self._oldest_shown)
+        self._listed = _settled(page) or self._listed
         return Heard(page, known)
 
     def _tell(self, reached: int | None, *, is_sweep: bool = False) -> None:
@@ -265,9 +293,15 @@ class Export:
     # -- writing --------------------------------------------------------------------------------------------------
 
     def _cut(self, why: Exception | None, *, is_end: bool) -> None:
-        """Write what was taken with the span that it completes."""
+        """Write what was taken with the span that it completes, and the record where the run ends.
+
+        A loss is on record as soon as the position has moved beyond it: should the run be killed, none would tell it.
+        """
         spans = self._spans()
-        self._cut_with(spans, run=(self._order.run_id, self._course(why).record(spans)) if is_end else None)
+        course = self._course(why if is_end else IncompleteError("the run has not come to its end"))
+        is_told = is_end or (course.lost is not None and not self._is_loss_told)
+        self._cut_with(spans, run=(self._order.run_id, course.record(spans, is_end=is_end)) if is_told else None)
+        self._is_loss_told = self._is_loss_told or (is_told and course.lost is not None)
         if not is_end:
             self._intake.forget_before(self._walk.completed or 0)
         if spans:
@@ -316,6 +350,10 @@ class Export:
             history=self._history,
             known_doubts=self._known_doubts,
             position=self._position,
+            lost=None if self._walk.completed is None else lost(self._position, self._walk.start, self._began_with),
+            is_loss_told=self._is_loss_told,
+            longest=self._horizon.reached if self._horizon else self._longest,
+            not_looked=self._not_looked,
             newest_shown=self._newest_shown,
             ends_before_what_is_held=self._ends_before_what_is_held,
             horizon=self._horizon,
@@ -326,6 +364,22 @@ class Export:
 
 def _oldest(page: Page) -> int | None:
     return min((row.created for row in page.rows if row.created is not None), default=None)
+
+
+def _settled(page: Page) -> str | None:
+    """Return the last completion of a page that its source has had time to know everywhere."""
+    return next(
+        (
+            row.id
+            for row in reversed(page.rows)
+            if row.created is not None and row.created <= page.server_time - SETTLED and _has_id(row)
+        ),
+        None,
+    )
+
+
+def _has_id(row: Row) -> bool:
+    return not row.id.startswith("no-id:")
 
 
 def _newest(page: Page) -> int | None:

@@ -1,14 +1,18 @@
 """The sweep: everything still listed is walked again, in parts side by side, within a budget of requests.
 
-It finds new versions, completions that no run saw, and those that are not listed any more. These are marked as missed,
-and are gone only after their own GET says not found; what the budget does not reach waits for the next run.
+It finds new versions, completions that no run saw, and those that are not listed any more. These are marked as missed;
+when all is read they are asked for one by one, and are gone only after their own GET says not found. What the budget
+does not reach waits for the next run.
 
-    unread parts ──walks──▶ rows kept, missing ones marked ──cut──▶ their own GETs ──▶ gone or found ──cut──▶
+    unread parts ──walks──▶ rows kept, missing ones marked ──cut──▶ all read? their own GETs ──▶ gone or found ──cut──▶
+
+The guard of walk 9 therefore sees the whole sweep before anything is gone, over however many nights it is spread.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
@@ -17,21 +21,25 @@ import msgspec
 from pipeline.archive import coverage, marks
 from pipeline.archive.held import Held, anchors
 from pipeline.archive.missing import Missing
-from pipeline.errors import IncompleteError
+from pipeline.errors import IncompleteError, PipelineError
+from pipeline.extract.messages import SEVERAL, Witness, is_not_found, retrieve
 from pipeline.extract.walk import Heard, Refusal, Walk
 from pipeline.extract.workers import Workers
 from pipeline.failpoints import reach
-from pipeline.handoff import Page, Span, Sweep
+from pipeline.handoff import Page, Row, Span, Sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator
+
+    import pyarrow as pa
 
     from pipeline.archive.held import State
     from pipeline.archive.intake import Intake
     from pipeline.archive.segments import Archive
     from pipeline.extract.client import Client
+    from pipeline.extract.page import Filters
     from pipeline.extract.walk import Request
-    from pipeline.handoff import Row
+    from pipeline.handoff import Anchor
     from pipeline.horizon import Horizon
     from pipeline.stopping import Stop
 
@@ -39,8 +47,6 @@ if TYPE_CHECKING:
 PART = 5_000
 #: Missing completions that one run marks; more wait for the next.
 MOST_MISSING = 100_000
-#: Anchors tried at the beginning of a part before it is walked from the beginning of the list.
-TRIED = 4
 _MICRO = 1_000_000
 
 
@@ -88,11 +94,32 @@ class _Part:
         return None if end is None or (self.start is not None and end <= self.start) else end
 
 
+class _Expected:
+    """Tells which completions held the source's list should show: those read under its settings, or as they are now."""
+
+    def __init__(self, archive: Archive, fingerprint: str, filters: Filters) -> None:
+        self._filters = filters
+        self._before = archive.last
+        self._own = {one.number for one in archive.footers if one.reading.fingerprint == fingerprint}
+        self._archive = archive
+        self._bodies = lru_cache(maxsize=2)(self._read)
+
+    def __call__(self, id_: str, state: State) -> bool:
+        if not self._filters.model and not self._filters.metadata:
+            return True
+        if state.segment > self._before or state.segment in self._own:
+            return True
+        return self._filters.admit(Row(id_, state.created, self._bodies(state.segment)[state.row].as_py()))
+
+    def _read(self, number: int) -> pa.ChunkedArray:
+        return self._archive.columns(number, ["body"])["body"]
+
+
 class Sweeping:
     """One run's share of a sweep of one source.
 
-    ``cut`` writes a segment with spans, ``observe`` is called after each page;
-    ``position`` is how far the runs have read, ``horizon`` what this run learned of the oldest completion listed.
+    ``cut`` writes a segment with spans, ``observe`` is called after each page; ``position`` is how far the runs have
+    read, ``horizon`` what this run learned of the oldest completion listed, ``witness`` one that is listed.
     """
 
     def __init__(  # noqa: PLR0913 - each has a name
@@ -104,6 +131,7 @@ class Sweeping:
         *,
         position: int,
         horizon: Horizon,
+        witness: Witness,
         stop: Stop,
         cut: Callable[[tuple[Span, ...]], None],
         observe: Callable[[], None],
@@ -114,28 +142,45 @@ class Sweeping:
         self._client = client
         self._position = position
         self._horizon = horizon
+        self._witness = witness
         self._stop = stop
         self._cut = cut
         self._observe = observe
         self._budget = order.requests
         self._missed: list[tuple[str, State]] = []
         self._spans: list[Span] = []
-        self._examined = 0
         self._sweep, self._read = coverage.latest_sweep(archive.spans(order.fingerprint))
+        self._pending = marks.pending(archive)
+        self._absent: set[str] = set()
+        filters = client._endpoint.filters  # noqa: SLF001 - the client has no other door to them
+        self._is_expected = _Expected(archive, order.fingerprint, filters)
         self.found_late = 0
         """Completions that no run had seen."""
         self.unlisted = 0
         """Completions that answer for themselves although the list does not show them."""
-        self.waiting = 0
+        self.unanswered = 0
+        """Missed completions of which the server did not say whether they are there, for ``why``."""
+        self.why = ""
+        self.is_stuck = False
+        """Whether the budget was spent and brought the sweep no further."""
+
+    @property
+    def waiting(self) -> int:
         """Missed completions that a later run asks for."""
+        return len(self._pending)
 
     @property
     def is_due(self) -> bool:
         """Whether there is a sweep to begin, one to go on with, or missed completions to ask for."""
-        return self._order.is_asked or self._is_begun or self._is_time or bool(marks.pending(self._archive))
+        return self._is_to_walk or bool(self._pending)
+
+    @property
+    def _is_to_walk(self) -> bool:
+        return self._order.is_asked or self._is_begun or self._is_time
 
     @property
     def _is_begun(self) -> bool:
+        """Whether a sweep has been begun and not ended: what it missed waits until it has read everything."""
         return self._sweep is not None and not coverage.is_swept(self._sweep, self._read)
 
     @property
@@ -151,11 +196,18 @@ class Sweeping:
     def run(self) -> None:
         """Walk what is unread, mark what is missing, and ask for each that was missed, as far as the budget goes.
 
-        Raises IncompleteError where most of what is held would be marked, and what ends the source.
+        What a former sweep missed comes first, and leaves the walks half of the budget. Raises IncompleteError where
+        most of what is held would be marked, and what ends the source.
         """
-        if self._order.is_asked or self._is_begun or self._is_time:
+        is_to_walk = self._is_to_walk
+        if not self._is_begun:
+            self._ask_for_missed(self._budget // 2 if is_to_walk else self._budget)
+        if is_to_walk:
+            if self._intake.has_rows:
+                self._cut(())  # the walks look into the archive for what is held
             self._walk()
-        self._ask_for_missed()
+            if not self._is_begun:
+                self._ask_for_missed(self._budget)
 
     # -- walking ------------------------------------------------------------------------------------------------
 
@@ -163,9 +215,12 @@ class Sweeping:
         if not self._is_begun:
             number = self._sweep.number + 1 if self._sweep else 1
             self._sweep, self._read = Sweep(number, self._position), []
-        before = self._intake.counts.new
+        if self._horizon.oldest is not None:
+            self._absent = marks.gone(self._archive, self._horizon.oldest) | self._pending.keys()
+        before, budget = self._intake.counts.new, self._budget
         try:
             self._walk_parts()
+            self.is_stuck = self._budget < budget and not self._spans
         finally:
             self.found_late = self._intake.counts.new - before
             self._mark_missing()
@@ -208,9 +263,15 @@ class Sweeping:
 
     def _part(self, start: int | None, end: int) -> _Part:
         held = Held(self._archive, window=PART)
-        known = [] if start is None else anchors(self._archive, start + 1)[:TRIED]
-        walk = Walk(known, limit=self._order.limit, until=end)
+        walk = Walk(self._anchors(start), limit=self._order.limit, until=end)
         return _Part(start, end, held, walk, walk.requests(), Missing(held, start, end))
+
+    def _anchors(self, start: int | None) -> list[Anchor]:
+        """Return where the walk of a part may begin: rows that may still be listed."""
+        oldest = self._horizon.oldest
+        if start is None or oldest is None:
+            return []
+        return [one for one in anchors(self._archive, start + 1, self._absent) if one.created >= oldest]
 
     def _put(
         self, part: _Part, request: Request, workers: Workers[Request, Page | Refusal], asked: dict[int, _Part]
@@ -227,6 +288,11 @@ class Sweeping:
         inside = part.inside(answer)
         self._intake.take(inside, part.held)
         part.missing.show(inside)
+        for row in inside.rows:
+            if row.id in self._pending:
+                self._close("found", self._pending[row.id], b"{}")
+        if self._intake.is_full:
+            self._cut(())
         self._observe()
         return Heard(answer, known)
 
@@ -252,46 +318,54 @@ class Sweeping:
         doubts = {second for second in part.walk.doubtful if second <= read_to}
         first = -(2**62) if part.start is None else part.start + 1
         part.held.cover(first, read_to)
-        self._examined += sum(1 for _ in part.held.within(first, read_to))
-        self._missed += part.missing.up_to(read_to)
+        missed = [one for one in part.missing.up_to(read_to) if self._is_expected(*one)]
+        self._missed += missed
+        self._absent.update(id_ for id_, _ in missed)
         self._spans.append(Span(part.start, read_to, asked_at, tuple(sorted(doubts)), self._sweep))
         reach("run.swept")
 
     # -- marking ------------------------------------------------------------------------------------------------
 
     def _mark_missing(self) -> None:
-        """Mark what was missing, outside seconds in doubt, unless that were most of what is held (walk 9)."""
+        """Mark what was missing, outside seconds in doubt, unless the sweep missed most of what is held (walk 9)."""
         spans = tuple(self._spans)
         doubts = set(coverage.doubtful([*self._archive.spans(self._order.fingerprint), *spans]))
-        missed = [(id_, state) for id_, state in self._missed if state.created not in doubts]
-        self._insist_on_most(missed)
-        known = marks.pending(self._archive)
+        missed = [
+            (id_, state) for id_, state in self._missed if state.created not in doubts and id_ not in self._pending
+        ]
+        self._missed, self._spans = [], []
+        self._insist_on_most([state.created for _, state in missed])
         for id_, state in missed:
-            if id_ not in known:
-                self._mark_missed(id_, state)
+            self._mark_missed(id_, state)
         if spans or self._intake.has_rows:
             self._cut(spans)
-        self._missed = []
+        self._read = [*self._read, *spans]
 
-    def _insist_on_most(self, missed: Sequence[tuple[str, State]]) -> None:
-        """Stop a sweep that would mark most of what is held, and not too old, as missed."""
-        unexplained = sum(not self._horizon.explains(state.created or 0) for _, state in missed)
-        explained = len(missed) - unexplained
-        basis = self._examined if len(self._missed) >= MOST_MISSING else marks.live(self._archive)
-        if 2 * unexplained <= basis - explained or self._order.accepts_losses:
+    def _insist_on_most(self, missed: list[int | None]) -> None:
+        """Stop a sweep that misses, over all nights, most of what is held and should be listed.
+
+        What is too old to be listed counts neither way, as long as the list reaches as far back as it ever did.
+        """
+        if not missed or self._order.accepts_losses:
             return
-        self._spans, self._missed = [], []
+        seconds = [*missed, *(one.created for one in self._pending.values())]
+        explained = sum(self._horizon.explains(one or 0) for one in seconds) if self._horizon.is_as_ever else 0
+        unexplained = len(seconds) - explained
+        live = marks.live(self._archive, self._is_expected, enough=2 * unexplained + explained)
+        if 2 * unexplained <= live - explained:
+            return
         if self._intake.has_rows:
             self._cut(())
         raise IncompleteError(
-            f"source {self._archive.source}: {unexplained:,} of {basis - explained:,} completions held are not listed "
+            f"source {self._archive.source}: {unexplained:,} of {live - explained:,} completions held are not listed "
             "any more: an emptied or switched project, or zero data retention turned on?",
-            hint="nothing was marked; where this is right, run `pipeline sweep --accept-losses`",
+            hint="none was called gone; where this is right, run `pipeline sweep --accept-losses`",
         )
 
     def _mark_missed(self, id_: str, state: State) -> None:
         mark = marks.Missed(self._horizon.asked_at * _MICRO, self._last_seen(state.created))
         self._intake.mark("missed", id_, state.created, state.first_seen, msgspec.json.encode(mark))
+        self._pending[id_] = marks.Pending(id_, state.created, state.first_seen, mark)
 
     def _last_seen(self, created: int | None) -> int | None:
         """Return when the completion's second was last read before this sweep: it was listed then."""
@@ -301,32 +375,48 @@ class Sweeping:
 
     # -- asking for each ----------------------------------------------------------------------------------------
 
-    def _ask_for_missed(self) -> None:
-        """Ask for each missed completion itself: not found is gone, anything else is found."""
-        waiting = marks.pending(self._archive)
-        self.waiting = len(waiting)
-        due = list(islice(waiting.values(), max(0, self._budget)))
+    def _ask_for_missed(self, most: int) -> None:
+        """Ask for each missed completion itself: not found is gone, an answer is found, anything else waits."""
+        due = list(islice(self._pending.values(), max(0, most)))
+        if due and not self._witness.is_known:
+            self.unanswered, self.why = len(due), "it does not answer for one that it has just listed either"
+            return
+        in_a_row = 0
         with Workers(self._retrieve, most=self._order.walks, stop=self._stop) as workers:
-            for answered, answer in workers.all(due):
-                self._answered(answered, answer)
-                self.waiting -= 1
+            for missed, answer in workers.all(due):
+                self._budget -= 1
+                in_a_row = 0 if self._settle(missed, answer) else in_a_row + 1
+                if in_a_row >= SEVERAL and isinstance(answer, PipelineError):
+                    raise answer
+                if self._intake.is_full:
+                    self._cut(())
 
-    def _retrieve(self, missed: marks.Pending) -> Row | Refusal:
-        return self._client.retrieve(missed.id)
+    def _retrieve(self, missed: marks.Pending) -> Row | Refusal | PipelineError:
+        return retrieve(self._client, missed.id)
 
-    def _answered(self, missed: marks.Pending, answer: Row | Refusal) -> None:
-        self._budget -= 1
+    def _settle(self, missed: marks.Pending, answer: Row | Refusal | PipelineError) -> bool:
+        """Note what the server says of a missed completion; whether that settles it."""
+        if isinstance(answer, PipelineError) or (isinstance(answer, Refusal) and not is_not_found(answer)):
+            self.unanswered += 1
+            self.why = answer.message or "it refuses the question"
+            return False
         if not isinstance(answer, Refusal):
             self.unlisted += 1
             page = Page((answer,), False, self._horizon.asked_at)
             self._intake.known(page)
             self._intake.take(page)
-            self._intake.mark("found", missed.id, missed.created, missed.first_seen, b"{}")
-            return
+            self._close("found", missed, b"{}")
+            return True
         gone = marks.Gone(
             gone_at=self._horizon.asked_at * _MICRO,
             reason=self._horizon.reason(missed.created),
             last_seen=missed.mark.last_seen,
             first_missed=missed.mark.first_missed,
         )
-        self._intake.mark("gone", missed.id, missed.created, missed.first_seen, msgspec.json.encode(gone))
+        self._close("gone", missed, msgspec.json.encode(gone))
+        return True
+
+    def _close(self, kind: str, missed: marks.Pending, body: bytes) -> None:
+        """Mark that a missed completion waits no more."""
+        self._intake.mark(kind, missed.id, missed.created, missed.first_seen, body)
+        del self._pending[missed.id]

@@ -27,6 +27,10 @@ class Past:
     new: int
     horizon: int | None = None
     """Seconds back that the source still listed."""
+    longest_horizon: int | None = None
+    """The greatest of all runs up to this one."""
+    is_end: bool = True
+    """Whether the run had come to its end; else another record of it follows, unless it was killed."""
 
 
 def expected(history: Sequence[Past], through: int) -> float | None:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pipeline.handoff import Anchor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
     from datetime import datetime
 
     from pipeline.archive.segments import Archive, Footer
@@ -112,6 +112,16 @@ class Held:
             if is_inside and not state.is_gone and not state.is_adopted:
                 yield id_, state
 
+    def all(self) -> Iterator[tuple[str, State]]:
+        """Yield everything dated that is held and listed as far as is known, one window after the other."""
+        firsts = [footer.first for footer in self._archive.footers if footer.first is not None]
+        last = max((footer.last for footer in self._archive.footers if footer.last is not None), default=0)
+        second = min(firsts, default=last + 1)
+        while second <= last:
+            self.cover(second, second)
+            yield from self.within(second, self._to)
+            second = self._to + 1
+
     def _read(self, number: int, window: tuple[int, int] | None) -> Iterator[tuple[str, State]]:
         """Yield the completions of a segment in a window; without one, those whose created could not be read."""
         table = self._archive.columns(number, _COLUMNS)
@@ -126,9 +136,10 @@ class Held:
             yield id_, State(second, first_seen, content_hash, number, row, kind == "gone", is_adopted)
 
 
-def anchors(archive: Archive, before: int) -> list[Anchor]:
+def anchors(archive: Archive, before: int, without: Container[str] = ()) -> list[Anchor]:
     """Return held rows older than ``before`` to begin a walk at, newest first, further and further apart.
 
+    ``without`` are those that the source does not list any more: each would cost a request and prove nothing.
     Rows that are alone in their second come first in the choice: no sibling can blur what follows them. Something
     must be held beyond an anchor, or nothing could prove it, so the newest second held is left out.
     """
@@ -136,7 +147,7 @@ def anchors(archive: Archive, before: int) -> list[Anchor]:
     before = min(before, newest)
     chosen: list[Anchor] = []
     wanted = 0
-    for position, anchor in enumerate(_backwards(archive, before)):
+    for position, anchor in enumerate(_backwards(archive, before, without)):
         if position >= wanted:
             chosen.append(anchor)
             wanted = 2 * position + 1
@@ -145,7 +156,7 @@ def anchors(archive: Archive, before: int) -> list[Anchor]:
     return chosen
 
 
-def _backwards(archive: Archive, before: int) -> Iterator[Anchor]:
+def _backwards(archive: Archive, before: int, without: Container[str]) -> Iterator[Anchor]:
     """Yield held rows older than ``before``, a segment at a time, newest first, those alone in their second only."""
     below = before
     for footer in sorted(listed(archive), key=lambda footer: footer.first or 0, reverse=True):
@@ -154,7 +165,8 @@ def _backwards(archive: Archive, before: int) -> Iterator[Anchor]:
         table = archive.columns(footer.number, ["kind", "id", "created"])
         keep = pc.and_(pc.equal(table["kind"], "completion"), pc.less(table["created"], below))
         part = table.filter(pc.fill_null(keep, False)).sort_by([("created", "descending")])
-        yield from _alone(zip(part["id"].to_pylist(), part["created"].to_pylist(), strict=True))
+        rows = zip(part["id"].to_pylist(), part["created"].to_pylist(), strict=True)
+        yield from _alone(row for row in rows if row[0] not in without)
         below = footer.first
 
 

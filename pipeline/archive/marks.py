@@ -1,4 +1,4 @@
-"""What sweeps have marked: which completions are missed and not yet asked for, and how many are held and listed."""
+"""What sweeps have marked: which completions are missed and not yet asked for, which went, how many are left."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.archive.held import Held
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
+    from pipeline.archive.held import State
     from pipeline.archive.segments import Archive
 
 _MARKS = pa.array(["missed", "found", "gone"])
@@ -59,9 +63,28 @@ def pending(archive: Archive) -> dict[str, Pending]:
     return waiting
 
 
-def live(archive: Archive) -> int:
-    """Count the completions held that the source is not known to have lost."""
-    return sum(footer.new - footer.gone for footer in archive.footers if footer.is_of_the_api)
+def gone(archive: Archive, since: int) -> set[str]:
+    """Return which completions created at ``since`` or later were found gone; some may have come back."""
+    found: set[str] = set()
+    for footer in archive.footers:
+        if footer.gone and (footer.last or 0) >= since:
+            notes = archive.notes(footer.number)
+            is_late = pc.fill_null(pc.greater_equal(notes["created"], since), False)
+            found.update(notes.filter(pc.and_(pc.equal(notes["kind"], "gone"), is_late))["id"].to_pylist())
+    return found
+
+
+def live(archive: Archive, is_expected: Callable[[str, State], bool], *, enough: int) -> int:
+    """Count the completions held that the source is not known to have lost, of those that it is expected to list.
+
+    States are counted, a window of them in memory, and no further than ``enough``.
+    """
+    count = 0
+    for id_, state in Held(archive).all():
+        count += is_expected(id_, state)
+        if count >= enough:
+            break
+    return count
 
 
 def boundaries(archive: Archive, every: int) -> list[int]:

@@ -50,6 +50,16 @@ def test_rows_without_id_or_second_are_no_anchors(tmp_path):
     assert [anchor.id for anchor in anchors(archive, 9)] == ["good"]
 
 
+def test_what_is_not_listed_any_more_is_no_anchor(tmp_path):
+    """Those that went are left out, and their place is taken by the next; a sibling that went blurs nothing."""
+    archive = archive_in(tmp_path)
+    keep(archive, *(row(f"r{second}", second) for second in range(100)), row("sibling", 50))
+    went = {*(f"r{second}" for second in range(60, 100)), "sibling"}
+    assert seconds(anchors(archive, 99, went))[:3] == [59, 58, 56]
+    assert 50 not in seconds(anchors(archive, 51))
+    assert seconds(anchors(archive, 51, went))[0] == 50
+
+
 def test_nothing_held_gives_no_anchor(tmp_path):
     """A first walk begins at the beginning."""
     assert anchors(archive_in(tmp_path), NOW) == []

@@ -2,7 +2,9 @@
 
 import hashlib
 from dataclasses import replace
+from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +39,22 @@ def test_first_seen_is_that_of_the_first_version(tmp_path):
     held = Held(archive_in(tmp_path))
     held.cover(NOW, NOW)
     assert held.state("a").first_seen == first
+
+
+@pytest.mark.parametrize("window", [1, 3, 100])
+def test_everything_held_is_told_once(tmp_path, window):
+    """Every dated state is told in its latest form, whatever fits into memory at a time; what went is left out."""
+    archive = archive_in(tmp_path)
+    for night in range(8):
+        keep(archive, *(row(f"r{second}", second) for second in range(night * 10, night * 10 + 12)))
+    intake = intake_of(archive)
+    receive(intake, row("r40", 40, version=2), row("undated", None))
+    intake.mark("gone", "r7", 7, datetime.now(UTC), b"{}")
+    intake.cut(reading())
+    told = [(id_, state.segment) for id_, state in Held(archive, window=window).all()]
+    assert sorted(id_ for id_, _ in told) == sorted(f"r{second}" for second in range(82) if second != 7)
+    assert ("r40", 9) in told
+    assert list(Held(archive_in(tmp_path / "empty")).all()) == []
 
 
 def test_undated_rows_are_held_wherever_the_window_is(tmp_path):

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 import duckdb
 import pytest
 
-from pipeline import console
+from pipeline import console, failpoints
+from pipeline.failpoints import FailpointError
+from pipeline.sandbox.faults import Fault
 from pipeline.status import status
 from pipeline.verify import verify
 
@@ -77,8 +79,39 @@ def test_a_gap_older_than_the_horizon_is_named_to_the_second(world):
     assert world.run(parquet=False).exit_code == 0
     (later,) = status(world.config(), now=datetime.fromtimestamp(world.clock(), UTC))
     assert later.may_be_lost == shown.may_be_lost
+    with duckdb.connect(world.folder.snapshot, read_only=True) as connection:
+        (row,) = connection.execute(FRESHNESS).fetchall()
+    assert row[3:] == (position, began)
     (proof,) = verify(world.config(parquet=False), against_api=True).proofs
     assert (proof.may_be_lost, proof.unexplained) == (((position, began),), 0)
+
+
+@pytest.mark.parametrize("ends", ["fails", "is killed"])
+def test_a_loss_is_told_by_the_run_that_passes_it(world, ends):
+    """The run that moves the position beyond a span that may be lost leaves it on record, however it ends."""
+    position = int(world.clock())
+    world.clock.advance(60 * DAY)
+    expire(world, 0)
+    for age in range(30 * DAY, 0, -12 * HOUR):
+        world.add(int(world.clock()) - age)
+    began = int(world.clock()) - 30 * DAY
+    if ends == "fails":
+        world.server.app.faults = [Fault("500", at=world.lists() + 10, times=0)]
+        (source,) = world.run(parquet=False, segment_size=500).sources
+        lost = tuple(datetime.fromtimestamp(second, UTC) for second in (position, began))
+        assert (source.exit_code, source.lost, source.complete) == (3, lost, False)
+        world.server.app.faults = []
+    else:
+        with failpoints.armed("run.page=raise:10"), pytest.raises(FailpointError):
+            world.run(parquet=False, segment_size=500)
+    assert world.position() > position
+    result = world.run(parquet=False)
+    assert (result.exit_code, result.sources[0].lost) == (0, None)
+    (shown,) = status(world.config(), now=datetime.fromtimestamp(world.clock(), UTC))
+    span = [datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for second in (position, began)]
+    assert shown.may_be_lost == " to ".join(span)
+    assert shown.complete
+    assert not shown.is_older_than(DAY)  # a loss is history: no run can mend it
 
 
 def test_no_time_left_is_an_alarm(world):

@@ -10,8 +10,9 @@ import json
 import duckdb
 import pytest
 
-from pipeline.nightly import export
+from pipeline.nightly import Asked, export
 from pipeline.sandbox.faults import Fault
+from pipeline.sandbox.listing import ApiError
 from pipeline.sandbox.shape import Shape
 from pipeline.stopping import Stop
 
@@ -57,6 +58,24 @@ def calls(world):
             id_ = request.path.split("/")[-2]
             asked[id_] = asked.get(id_, 0) + 1
     return asked
+
+
+def refuse(world, monkeypatch, ids, *, status=404, alone=False):
+    """Let the server refuse the messages of some completions, and their own GET where ``alone``."""
+    for name in ("messages", "retrieve") if alone else ("messages",):
+        answer = getattr(world.store, name)
+
+        def ask(id_, *query, answer=answer):
+            if id_ in ids:
+                raise ApiError(status, f"Completion {id_} not found" if status == 404 else "Cannot be answered.")
+            return answer(id_, *query)
+
+        monkeypatch.setattr(world.store, name, ask)
+
+
+def findings(result):
+    """Return the codes of what the run found."""
+    return {finding.code for finding in result.sources[0].findings}
 
 
 def rows(world, sql):
@@ -109,32 +128,91 @@ def test_messages_switched_on_later(world):
     assert world.run().sources[0].messages == 0
 
 
-def test_not_found_is_asked_again_while_fresh(world):
+def test_not_found_is_asked_again_while_fresh(world, monkeypatch):
     """404 for a fresh completion waits for a later run; an old one that its own GET knows has no messages."""
-    world.store.add(completion("fresh", NOW - 60), messages=[])
     world.store.add(completion("old", NOW - 3 * HOUR), messages=[])
-    world.server.app.faults = [Fault("404", times=0, route="messages")]
-    result = world.run()
-    assert (result.sources[0].messages, result.sources[0].messages_waiting) == (1, 1)
-    assert {finding.code for finding in result.sources[0].findings} == {"no-messages"}
-    world.server.app.faults = []
+    world.store.add(completion("fine", NOW - 2 * HOUR), messages=[])
+    world.store.add(completion("fresh", NOW - 30), messages=[])
+    with monkeypatch.context() as patch:
+        refuse(world, patch, {"fresh", "old"})
+        result = world.run()
+    assert (result.sources[0].messages, result.sources[0].messages_waiting) == (2, 1)
+    assert findings(result) == {"no-messages"}
     world.clock.advance(HOUR)
     assert world.run().sources[0].messages == 1
-    assert held(world) == {"fresh": [], "old": None}
+    assert held(world) == {"fresh": [], "fine": [], "old": None}
 
 
-def test_gone_between_list_and_messages(world):
-    """A completion whose messages and own GET are both not found counts as gone, and is held."""
-    ids = store(world, 3)
-    world.server.app.faults = [Fault("404", times=0, route=route) for route in ("messages", "retrieve")]
+def test_gone_between_list_and_messages(world, monkeypatch):
+    """A completion that was listed just now waits although its messages are not found; the next run finds it gone."""
+    ids = store(world, 30, ago=12 * HOUR)
+    world.add(NOW - 60)
+    refuse(world, monkeypatch, {ids[3]}, alone=True)
     result = world.run()
-    assert (result.exit_code, result.sources[0].gone, result.sources[0].messages) == (0, 3, 0)
-    assert rows(world, "SELECT id, gone_reason FROM completions ORDER BY id") == [(id_, "deleted") for id_ in ids]
+    assert (result.exit_code, result.sources[0].gone, result.sources[0].messages_waiting) == (0, 0, 1)
+    assert findings(result) == {"messages-unanswered"}
+    world.store.delete(ids[3])
+    world.clock.advance(HOUR)
+    result = world.run()
+    assert (result.sources[0].gone, result.sources[0].messages_waiting, findings(result)) == (1, 0, set())
+    assert rows(world, "SELECT id, gone_reason FROM completions WHERE gone_at IS NOT NULL") == [(ids[3], "deleted")]
+    prove(world.data)
+
+
+@pytest.mark.parametrize("routes", [("messages", "retrieve"), ("messages",)])
+def test_a_server_without_these_routes_makes_nothing_gone(world, routes):
+    """Where "not found" is the answer for every completion nothing is gone or without messages: all of it waits."""
+    ids = store(world, 40, ago=12 * HOUR)
+    world.add(NOW - 2 * HOUR)
+    world.server.app.faults = [Fault("404", times=0, route=route) for route in routes]
+    for _ in range(3):
+        before = len(world.server.requests)
+        result = world.run()
+        assert (result.exit_code, result.sources[0].gone, result.sources[0].changed) == (0, 0, 0)
+        assert (result.sources[0].messages, result.sources[0].messages_waiting) == (0, 41)
+        assert findings(result) == {"messages-unanswered"}
+        assert len(world.server.requests) - before < 40  # it is not asked for each of them, every night
+        world.clock.advance(HOUR)
+    assert rows(world, "SELECT count(gone_at), count(*) FROM completions") == [(0, 41)]
     world.server.app.faults = []
-    result = world.run()
-    assert result.sources[0].changed == 3  # listed after all: a new version each
-    assert rows(world, "SELECT count(gone_at) FROM completions") == [(0,)]
-    assert held(world).keys() == set(ids)
+    assert world.run().sources[0].messages == 41
+    assert set(ids) < held(world).keys()
+
+
+@pytest.mark.parametrize("status", [500, 400])
+def test_a_completion_that_cannot_be_answered_holds_up_nothing(world, monkeypatch, status):
+    """One whose messages fail every night waits with a finding; the others are fetched, and the sweep is walked."""
+    ids = store(world, 30)
+    with monkeypatch.context() as patch:
+        refuse(world, patch, {ids[2]}, status=status)
+        for night in range(2):
+            result = world.run(asked=Asked(sweep=bool(night)), retry_attempts=1)
+            assert (result.exit_code, result.sources[0].messages_waiting) == (0, 1)
+            assert findings(result) == {"messages-unanswered"}
+            world.clock.advance(HOUR)
+    assert held(world).keys() == {*ids} - {ids[2]}
+    assert result.sources[0].swept_through is not None
+    assert world.run().sources[0].messages == 1
+
+
+def test_many_that_cannot_be_answered_hold_up_nothing(world, monkeypatch):
+    """However many fail in a row, as long as the server answers for another one it is asked on."""
+    ids = store(world, 60)
+    refuse(world, monkeypatch, {*ids[:35]}, status=500)
+    result = world.run(retry_attempts=1)
+    assert (result.exit_code, result.sources[0].messages, result.sources[0].messages_waiting) == (0, 25, 35)
+
+
+def test_a_server_that_is_down_ends_the_messages(world):
+    """Several failures in a row end it with 75, without a request for each; all that is due is counted as waiting."""
+    store(world, 60)
+    world.server.app.faults = [Fault("500", at=21, times=0, route="messages")]
+    result = world.run(retry_attempts=1)
+    (source,) = result.sources
+    assert (source.exit_code, source.messages, source.messages_waiting) == (75, 20, 40)
+    assert sum(request.route == "messages" for request in world.server.requests) < 45
+    world.server.app.faults = []
+    assert world.run().sources[0].messages == 40
 
 
 def test_images_are_written_once(world):
@@ -172,7 +250,8 @@ def test_an_id_cannot_leave_its_route(world, id_):
     base = world.store.shape.path
     assert all(request.path.startswith(f"{base}/") for request in world.server.requests if request.route != "list")
     assert {request.route for request in world.server.requests} <= {"list", "messages", "retrieve"}
-    assert len(held(world)) + world.run().sources[0].gone in {1, 2}
+    result = world.run()
+    assert (len(held(world)) + result.sources[0].messages_waiting, result.sources[0].gone) == (1, 0)
 
 
 @pytest.mark.timeout(600)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 
 import duckdb
 import pytest
 
+from pipeline.adopt import adopt
+from pipeline.archive import coverage
 from pipeline.nightly import Asked, export
 from pipeline.sandbox.faults import Fault
+from pipeline.sandbox.listing import ApiError
 from pipeline.sandbox.shape import Shape
 
 from .world import DAY, HOUR, NOW, World, prove, versions
@@ -38,6 +42,11 @@ def rows(world, sql):
     """Ask the snapshot."""
     with duckdb.connect(world.folder.snapshot, read_only=True) as connection:
         return connection.execute(sql).fetchall()
+
+
+def findings(result):
+    """Return the codes of what the run found."""
+    return {finding.code for finding in result.sources[0].findings}
 
 
 def gone(world):
@@ -164,7 +173,7 @@ def test_a_sweep_comes_by_itself_every_week(world):
 
 @pytest.mark.parametrize("emptied", [True, False])
 def test_most_of_what_is_held_is_not_marked_without_a_word(world, emptied):
-    """A sweep that misses most of what is held marks nothing and ends with 3, until it is told to accept it."""
+    """A sweep that misses most of what is held calls nothing gone and ends with 3, until it is told to accept it."""
     for id_ in world.ids[: None if emptied else -20]:
         world.store.delete(id_)
     before = world.archive().footers[-1].gone
@@ -177,6 +186,115 @@ def test_most_of_what_is_held_is_not_marked_without_a_word(world, emptied):
     prove(world.data)
 
 
+@pytest.mark.parametrize("emptied", [True, False])
+def test_age_is_no_excuse_where_the_list_shrank(world, emptied):
+    """However many runs saw a short list since a project was emptied, its completions did not expire."""
+    for id_ in world.ids[: None if emptied else -1]:
+        world.store.delete(id_)
+    for _ in range(12):
+        world.clock.advance(HOUR)
+        world.add(int(world.clock()) - 5, 0 if emptied else 1)
+        world.run(**BARE)
+    assert sweep(world).exit_code == 3
+    assert gone(world) == {}
+    world.clock.advance(22 * DAY if emptied else 9 * DAY)  # now some of it is older than anything that was ever listed
+    assert (sweep(world).exit_code, gone(world)) == (3, {})
+
+
+@pytest.mark.parametrize("accept", [False, True])
+def test_the_guard_sees_the_whole_sweep(world, accept):
+    """A sweep in slices calls nothing gone before it has read everything, and stops where it missed most so far."""
+    there = {id_ for place, id_ in enumerate(world.ids) if place % 5 < 2}
+    for id_ in {*world.ids} - there:
+        world.store.delete(id_)
+    codes = []
+    for _ in range(40):
+        result = export(world.config(sweep_requests=6, **BARE), asked=Asked(True, accept))
+        codes.append(result.exit_code)
+        swept, read = coverage.latest_sweep(world.archive().spans(world.source().fingerprint))
+        assert result.sources[0].gone == 0 or coverage.is_swept(swept, read) or swept.number > 1
+        world.clock.advance(60)
+    assert codes[-1] == (0 if accept else 3)
+    world.run()
+    assert gone(world).keys() == ({*world.ids} - there if accept else set())
+
+
+def test_what_came_back_and_what_was_adopted_counts_as_held(tmp_path):
+    """The guard weighs what is missed against the states held, whatever way they came in."""
+    with World(tmp_path, limit=20, sweep_every=1e9) as world:
+        ids = [world.add(NOW - age)[0] for age in range(10 * DAY, 0, -DAY)]
+        saved = tmp_path / "saved.jsonl"
+        saved.write_bytes(b"\n".join(world.store.bodies().values()))
+        assert adopt(world.config(), saved, source="prod").new == 10
+        world.run(**BARE)
+        bodies = world.store.bodies()
+        for id_ in ids[1:5]:
+            world.store.delete(id_)
+        assert sweep(world, **BARE).sources[0].gone == 4
+        for id_ in ids[1:5]:
+            world.store.add(bodies[id_])
+        assert sweep(world, **BARE).sources[0].changed == 4
+        for id_ in ids[4:8]:
+            world.store.delete(id_)
+        assert (sweep(world).exit_code, gone(world).keys()) == (0, {*ids[4:8]})
+
+
+def test_a_filter_added_later_calls_nothing_missed(tmp_path):
+    """What the filters of a source do not admit is not looked for in its list; what they do admit is."""
+    with World(tmp_path, limit=20) as world:
+        ids = [world.add(NOW - age, model="m" if age % DAY else "gpt-x")[0] for age in range(9 * DAY, 0, -8 * HOUR)]
+        world.run(**BARE)
+        world.clock.advance(HOUR)
+        world.run(model="gpt-x", **BARE)
+        assert sweep(world, model="gpt-x", **BARE).sources[0].missed == 0
+        world.store.delete(ids[3])
+        result = sweep(world, model="gpt-x")
+        assert (result.exit_code, result.sources[0].missed, gone(world)) == (0, 0, {ids[3]: "deleted"})
+        assert "unlisted" not in findings(result)
+
+
+@pytest.mark.parametrize("requests", [3, 10])
+def test_slices_over_a_thinned_list_get_on(world, requests):
+    """Anchors that went do not eat up the budget: each slice of a sweep brings it further."""
+    deleted = {id_ for place, id_ in enumerate(world.ids) if place % 5}
+    for id_ in deleted:
+        world.store.delete(id_)
+    told = []
+    for night in range(60):
+        asked = Asked(sweep=not night, accepts_losses=True)
+        source = export(world.config(sweep_requests=requests, **BARE), asked=asked).sources[0]
+        told.append((source.swept_through.timestamp(), -source.missed))
+        if source.swept_through.timestamp() >= NOW and not source.missed:
+            break
+        world.clock.advance(60)
+    assert all(before < after for before, after in itertools.pairwise(told))
+    world.run()
+    assert gone(world).keys() == deleted
+
+
+def test_a_sweep_that_stands_still_says_so(tmp_path):
+    """A slice whose requests bring the sweep no further is a finding that says what to raise."""
+    with World(tmp_path, limit=4, sweep_every=1e9) as world:
+        world.add(NOW - 3 * DAY)
+        world.add(NOW - 2 * DAY, 30)
+        world.add(NOW - DAY)
+        world.run(**BARE)
+        told = [sweep(world, sweep_requests=1, sweep_walks=1, **BARE) for _ in range(2)]
+        assert [result.exit_code for result in told] == [0, 0]
+        assert "sweep-stuck" in findings(told[-1])
+
+
+def test_missed_completions_have_a_share_of_the_budget(world):
+    """However often a sweep is asked for, what the one before missed is asked for as well."""
+    for id_ in world.ids[30:60]:
+        world.store.delete(id_)
+    for _ in range(20):
+        result = sweep(world, sweep_requests=15, **BARE)
+    assert (result.exit_code, result.sources[0].missed) == (0, 0)
+    world.run()
+    assert gone(world).keys() == {*world.ids[30:60]}
+
+
 def test_gone_needs_the_rows_own_word(world):
     """A completion that is not listed and yet answers for itself is not gone; the run says that there is one."""
     hidden = world.ids[7]
@@ -184,6 +302,91 @@ def test_gone_needs_the_rows_own_word(world):
     result = sweep(world)
     assert (result.sources[0].gone, gone(world)) == (0, {})
     assert "unlisted" in {finding.code for finding in result.sources[0].findings}
+
+
+def test_a_server_that_answers_for_none_makes_none_gone(world):
+    """Where not even a completion that is listed answers for itself, "not found" says nothing of those missed."""
+    world.store.delete(world.ids[7])
+    world.server.app.faults = [Fault("404", times=0, route="retrieve")]
+    result = sweep(world)
+    assert (result.exit_code, result.sources[0].gone, result.sources[0].missed) == (0, 0, 1)
+    assert "missed-unanswered" in findings(result)
+    world.server.app.faults = []
+    assert world.run().sources[0].gone == 1
+
+
+@pytest.mark.parametrize(
+    "refusal", [ApiError(400, "Bad request: try later"), ApiError(500, "The server had an error.", kind="server_error")]
+)
+def test_an_answer_that_does_not_say_not_found_calls_nothing_gone(world, refusal):
+    """A refusal or an error of one completion's own GET leaves that one waiting, and holds up no other."""
+    poisoned, deleted = world.ids[7], world.ids[8]
+    world.store.hide(poisoned)
+    world.store.delete(deleted)
+    answer = world.store.retrieve
+
+    def retrieve(id_):
+        if id_ == poisoned:
+            raise refusal
+        return answer(id_)
+
+    world.store.retrieve = retrieve
+    result = sweep(world)
+    assert (result.exit_code, result.sources[0].missed, gone(world)) == (0, 1, {deleted: "deleted"})
+    assert "missed-unanswered" in findings(result)
+    world.store.retrieve = answer
+    result = world.run()
+    assert (result.sources[0].missed, findings(result)) == (0, {"unlisted"})
+
+
+def test_gone_where_an_unknown_completion_is_a_bad_request(tmp_path):
+    """OGX answers 400 in words for a completion that it does not know: that is not found."""
+    with World(tmp_path, Shape.named("ogx"), limit=20, sweep_every=1e9) as world:
+        ids = [world.add(NOW - age)[0] for age in range(5 * DAY, 0, -6 * HOUR)]
+        world.run(**BARE)
+        world.store.delete(ids[5])
+        assert sweep(world).sources[0].gone == 1
+        assert gone(world) == {ids[5]: "deleted"}
+
+
+def test_a_missed_completion_that_is_listed_again_is_found(world):
+    """A sweep that shows what a former one missed ends the wait; it is no version and not gone."""
+    body = world.store.retrieve(world.ids[7])
+    world.store.delete(world.ids[7])
+    world.server.app.faults = [Fault("404", times=0, route="retrieve")]
+    assert sweep(world, **BARE).sources[0].missed == 1
+    world.store.add(body)
+    result = sweep(world)
+    assert (result.sources[0].missed, result.sources[0].changed, gone(world)) == (0, 0, {})
+
+
+def test_segments_of_a_sweep_are_cut_by_size(world):
+    """A sweep that finds everything edited keeps it in segments as large as those of any walk."""
+    for id_ in world.ids:
+        world.store.edit(id_, {"team": "search"})
+    before = world.archive().last
+    assert sweep(world, **BARE).sources[0].changed == len(world.ids)
+    archive = world.archive()
+    sizes = [archive.columns(number, ["body"]).nbytes for number in range(before + 1, archive.last + 1)]
+    assert max(sizes) < 2 * 2000 + 5 * 500  # the size asked for, a page more, and the marks
+    prove(world.data, parquet=False, duckdb=False)
+
+
+def test_a_sweep_that_cannot_be_begun_says_so(world):
+    """Where the oldest completion is not told nothing is swept: 3 for a sweep that was asked for, else a finding."""
+    ask = Fault("500", at=1, times=0)
+
+    def fail_at_the_look_back(request):
+        is_it = request.route == "list" and request.query == {"limit": "1", "order": "asc"}
+        world.server.app.faults = [ask] if is_it else []
+        request.faults = (ask,) if is_it else ()
+
+    world.server.app.on_request = fail_at_the_look_back
+    result = sweep(world, **BARE)
+    assert (result.exit_code, findings(result), result.sources[0].swept_through) == (3, {"not-looked"}, None)
+    assert "not swept" in result.sources[0].why_not
+    result = world.run(**BARE)
+    assert (result.exit_code, findings(result)) == (0, {"not-looked"})
 
 
 def test_asking_one_by_one_is_bounded_and_goes_on(world):
