@@ -22,6 +22,7 @@ from .world import HOUR, World, prove, same, versions
 
 ROOT = Path(__file__).parents[2]
 AT_ONCE = 2
+RUN = ("run", "--json")
 SETTINGS = """
 data = "{data}"
 [sources.prod]
@@ -36,6 +37,8 @@ segment_size = "2000"
 class Victim(World):
     """A world whose runs are processes that may be killed."""
 
+    settings = SETTINGS
+
     def __init__(self, folder):
         folder.mkdir()
         super().__init__(folder)
@@ -44,7 +47,7 @@ class Victim(World):
 
     def __enter__(self):
         super().__enter__()
-        self.file.write_text(SETTINGS.format(data=self.data, base_url=self.server.base_url, key=self._key))
+        self.file.write_text(self.settings.format(data=self.data, base_url=self.server.base_url, key=self._key))
         return self
 
     def something_happens(self):
@@ -57,10 +60,10 @@ class Victim(World):
         recent = [id_ for id_, body in self.store.bodies().items() if json.loads(body)["created"] > now - HOUR]
         self.store.edit(self.random.choice(recent), {"edited": str(now)})
 
-    def start(self, plan=""):
+    def start(self, plan="", command=RUN):
         environment = {**os.environ, failpoints.VARIABLE: plan}
         return subprocess.Popen(
-            [sys.executable, "-m", "pipeline", "run", "--config", self.file, "--json"],
+            [sys.executable, "-m", "pipeline", *command, "--config", self.file],
             cwd=ROOT,
             env=environment,
             stdout=subprocess.DEVNULL,
@@ -71,7 +74,11 @@ class Victim(World):
     def run_and_die(self, plan):
         """Run until the failpoint kills it; returns whether it did."""
         self.something_happens()
-        _, said = (child := self.start(plan)).communicate()
+        return self.dies(plan)
+
+    def dies(self, plan, command=RUN):
+        """Run a command to its end or until the failpoint kills it; returns whether it did."""
+        _, said = (child := self.start(plan, command)).communicate()
         assert child.returncode in (0, -signal.SIGKILL), said
         return child.returncode != 0
 
@@ -105,10 +112,13 @@ class Victim(World):
 
 @contextmanager
 def watched(parent):
-    """Let both readers look on while the block runs; they must have seen something, and nothing wrong."""
+    """Let both readers look on while the block runs; they must have seen something, and nothing wrong.
+
+    They look as often as they can, and leave the machine to those who are looked at.
+    """
     readers = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.truth.reader", kind, parent],
+            ["nice", sys.executable, "-m", "tests.truth.reader", kind, parent],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
