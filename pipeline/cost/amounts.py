@@ -57,10 +57,12 @@ def counted(number: int, what: str) -> str:
 
 
 def large(number: int) -> str:
-    """Write a large number in words."""
+    """Write a large number in words, with three figures."""
     for size, word, _ in _UNITS:
         if number >= size:
-            return f"{number / size:.3g}{_NBSP}{word}" if number < _THOUSAND * size else f"{number / size:,.0f} {word}"
+            told = Decimal(number) / size
+            digits = max(0, 2 - told.adjusted())
+            return f"{round(told, digits).normalize():,f}{_NBSP}{word}"
     return count(number)
 
 

@@ -65,7 +65,7 @@ def cost_over_time(figures: Figures) -> Html:
         before,
     )
     entries = [("least", "At least"), ("most", "At most")] if any(spread) else [("least", "Cost")]
-    if any(before):
+    if before:
         entries.append(("before", str(figures.period.previous())))
     return _figure(legend(*entries), drawn)
 
@@ -76,7 +76,8 @@ def compared(figures: Figures) -> tuple[Decimal, ...]:
     if period.step != "day" or period.days == 1:
         return ()
     costs = {line.key: line.cost for line in figures.days_before.rows}
-    return tuple(costs.get(day) or _ZERO for day in before.steps()[: period.days]) if costs else ()
+    told = tuple(costs.get(day) or _ZERO for day in before.steps()[: period.days])
+    return told if any(told) else ()
 
 
 def models_told(figures: Figures) -> dict[str, str]:

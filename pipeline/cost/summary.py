@@ -159,7 +159,9 @@ def _compared(figures: Figures) -> str | None:
     total = figures.sum
     if total.previous is None:
         return "nothing has a price"
-    return "the whole month" if figures.running else f"at most; now {amounts.change(total.cost, total.previous)}"
+    return (
+        "the whole month, at most" if figures.running else f"at most; now {amounts.change(total.cost, total.previous)}"
+    )
 
 
 def _number(what: str, value: Child, more: Child) -> Html:
