@@ -103,7 +103,8 @@ def _priced(counted: str, cost: Cost, price_set: str | None, *, is_small: bool =
         WITH counted AS {"MATERIALIZED " if is_small else ""}(
             {counted}
         ), rates AS (
-            {rates(cost, price_set, "counted" if is_small else "completions")}
+            SELECT *, {tier("tier_asked", "is_batch")} AS share_tier
+            FROM ({rates(cost, price_set, "counted" if is_small else "completions")})
         ), joined AS (
             SELECT counted.*, rates.priced_as, rates.price_set, coalesce(rates.tier, '(none)') AS billed_tier,
                 coalesce(rates.is_long, false) AS is_long_context,
@@ -128,7 +129,7 @@ def _priced(counted: str, cost: Cost, price_set: str | None, *, is_small: bool =
                     + (rates.up_to_tokens = {MOST_TOKENS})::UTINYINT
             LEFT JOIN ({SHARES}) AS shares
             ON shares.source = counted.source AND shares.model = counted.model AND shares.day = counted.created_date
-                AND shares.tier = {tier("counted.service_tier", "counted.is_batch")}
+                AND shares.tier = rates.share_tier
         )
         SELECT *, {classes},
             ({" + ".join(f"{name}_cost" for name in CLASSES)})::{MONEY} AS cost,
@@ -187,7 +188,8 @@ def _rate(name: str, kind: str) -> str:
 def _blended(rate: str, kind: str) -> str:
     """Let input whose cached share is estimated have one rate for both parts: amounts stay exact, however summed."""
     saved = f"{rate} - least({rate}, coalesce(rates.cached_input_{kind}, {rate}))"
-    return f"CASE WHEN is_cached_share_estimated THEN round({rate} - cached_share * ({saved}), 15)::{RATE} ELSE {rate} END"
+    part = f"round({rate} - cached_share * ({saved}), 15)::{RATE}"
+    return f"CASE WHEN is_cached_share_estimated THEN {part} ELSE {rate} END"
 
 
 def _is_batch(cost: Cost) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
 import itertools
+import json
 import random
 from decimal import Decimal
 
@@ -21,11 +23,13 @@ from pipeline.nightly import export
 from pipeline.repair import repair
 from pipeline.sandbox.billing import Line, Used
 from pipeline.verify import verify
+from tests.cli.program import assert_one_message, pipeline
 from tests.truth.world import prove
 
 from .billed import ADMIN_KEY, DAY, KEY, MINI, MODEL, TODAY, Billed, classes, of_day
 
 ONE = dt.timedelta(days=1)
+MORE_FAULTS = ("1:429@costs:retry-after-ms=1", "1:cut@usage", "2:html@usage")
 
 
 @pytest.fixture
@@ -369,7 +373,8 @@ def test_late_data_replace_what_was_held(billed):
 
 
 @pytest.mark.parametrize(
-    "fault", ["2:503@usage:retry-after-ms=1", "1:429@costs:retry-after-ms=1", "1:cut@usage", "2:html@usage"]
+    "fault",
+    ["2:503@usage:retry-after-ms=1", *(pytest.param(fault, marks=pytest.mark.slow) for fault in MORE_FAULTS)],
 )
 def test_what_may_pass_is_asked_again(billed, fault):
     """A fault that passes costs a request, and nothing else."""
@@ -381,7 +386,9 @@ def test_what_may_pass_is_asked_again(billed, fault):
     assert classes(done) == {}
 
 
-@pytest.mark.parametrize("fault", ["2-:stuck@usage", "1-:empty-more@usage", "2-:more@usage"])
+@pytest.mark.parametrize(
+    "fault", ["2-:stuck@usage", "1-:empty-more@usage", pytest.param("1-:more@costs", marks=pytest.mark.slow)]
+)
 def test_pages_that_do_not_get_on_are_an_error(billed, fault):
     """A page token that does not move ends the fetch with 3; what came before is kept and compared."""
     billed.add(TODAY - 40 * ONE)
@@ -399,9 +406,11 @@ def test_a_server_that_is_down_is_tried_later(billed):
     """Where nothing could be fetched, the exit code says to try again; what is held is compared all the same."""
     billed.add()
     billed.reconcile()
-    billed.fail("1-:503@usage:x-should-retry=false")
+    billed.fail("1-:503@usage:x-should-retry=false", "1-:503@costs:x-should-retry=false")
     done = billed.reconcile(exports=False)
     assert (done.exit_code, done.total["billed"]) == (75, Decimal("2.8"))
+    billed.fail("1-:503@usage:x-should-retry=false")
+    assert billed.reconcile(exports=False).exit_code == 3
 
 
 def test_a_source_without_a_project_is_told_and_left_out(billed):
@@ -520,6 +529,37 @@ def test_keys_are_nowhere(billed):
             assert KEY.encode() not in content, path
             assert ADMIN_KEY.encode() not in content, path
     assert ADMIN_KEY not in f"{done} {done.as_dict()} {billed.server.requests}"
+
+
+# -- as people call it -------------------------------------------------------------------------------------------------
+
+
+def test_the_command_tells_it_in_every_form(billed, tmp_path):
+    """CSV is exact and by day, JSON has all of it, a table is for people; keys come from the environment alone."""
+    billed.add()
+    billed.billing.more = [Used(DAY, MODEL, 1, 1_000_000, 0)]
+    billed.export()
+    told = {"OPENAI_BASE_URL": billed.server.base_url, "OPENAI_API_KEY": KEY, "OPENAI_ADMIN_KEY": ADMIN_KEY}
+    ends = ("--since", DAY, "--until", TODAY)
+    settings = tmp_path / "pipeline.toml"
+    where = f'base_url = "{billed.server.base_url}"\n'
+    settings.write_text(f'[sources.prod]\n{where}[organization]\nadmin_key = "env:OPENAI_ADMIN_KEY"\n{where}')
+    call = ("reconcile", "--data", billed.folder.root, "--config", settings, *ends)
+    table = pipeline(*call, "--format", "table", **told)
+    assert table.returncode == 0, table.stderr
+    assert f"{DAY.day} November 2026: billed $4.80, estimated $2.80, difference $2.00" in table.stdout
+    assert "not stored: $2.00, 100.0 % of the difference" in table.stdout
+    assert "held: 50.0 % of requests, 52.4 % of tokens" in table.stdout
+    rows = list(csv.DictReader(pipeline(*call, **told).stdout.splitlines()))
+    assert [(row["day"], row["model"], Decimal(row["not_stored"])) for row in rows] == [(f"{DAY}", MODEL, 2)]
+    answer = json.loads(pipeline(*call, "--json", "--by", "model", **told).stdout)
+    assert (answer["total"]["difference"], answer["exit_code"]) == ("2.000000000000000", 0)
+    without = pipeline(*call, **{**told, "OPENAI_ADMIN_KEY": ""})
+    assert_one_message(without, 77, "no usable key in env:OPENAI_ADMIN_KEY", "set the environment variable")
+    settings.write_text(f"[sources.prod]\n{where}")
+    assert_one_message(pipeline(*call, **told), 78, "no admin key is named", "admin_key")
+    wrong = pipeline("reconcile", "--data", billed.folder.root, *ends, **{**told, "OPENAI_ADMIN_KEY": "sk-other"})
+    assert_one_message(wrong, 3, "its project is not known")  # of a source named default nothing was exported
 
 
 # -- wide --------------------------------------------------------------------------------------------------------------
