@@ -80,10 +80,11 @@ def _asked(ask: Ask, config: Config, wanted: Wanted, period: Period) -> Asked:
 def _is_published(ask: Ask, cost: Cost) -> bool:
     """Tell whether the view of the snapshot is that of these settings, as DuckDB itself writes both."""
     ask(f"CREATE TEMP VIEW ours AS {by_completion(cost)}")
-    told = ask(
-        f"SELECT DISTINCT regexp_replace(sql, '^.*? AS ', '') FROM duckdb_views() WHERE view_name IN ('ours', '{VIEW}')"
-    )
-    return len(list(told.rows)) == 1
+    # DuckDB 1 writes types in two ways, with and without a blank or quotes.
+    query = """replace(replace(regexp_replace(sql, '^.*? AS ', ''), ', ', ','), '"', '')"""
+    told = ask(f"SELECT {query} FROM duckdb_views() WHERE view_name IN ('ours', '{VIEW}')")
+    ours, *published = [text for (text,) in told.rows]
+    return published == [ours]
 
 
 def _tags(tags: tuple[str, ...]) -> tuple[str, ...]:
