@@ -35,6 +35,7 @@ fuzz: .venv-fuzz/made ## Try random pages on decoding and flattening, led by cov
 
 bench: .venv/made ## Measure speed and memory, as ratios
 	@$(BIN)/python -m tests.bench.memory
+	@$(BIN)/python -m tests.bench.cost
 
 check: .venv/made ## Check format, style, types, layers and dependencies
 	$(BIN)/ruff format --check .

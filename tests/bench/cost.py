@@ -11,12 +11,16 @@ import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from pipeline.cost.settings import Cost
 from pipeline.load.duckdb import DuckDBDestination, shown
 from tests.bench.child import measured
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Six models, two tiers, a tag of twenty values; a month holds a twelfth of it all.
 _ROWS = """
@@ -44,15 +48,16 @@ _RUN = """
 """
 _FLOOR = "SELECT model, sum(prompt_tokens), sum(completion_tokens) FROM completions GROUP BY model"
 _YEAR = ("--since", "2025-11-01", "--until", "2026-11-01")
+_MONTH = ("--since", "2026-10-01", "--until", "2026-11-01")
 COMMANDS = {
     "cost, a year": ("cost", *_YEAR),
     "cost --by model, a year": ("cost", "--by", "model", *_YEAR),
     "cost --by day, a year": ("cost", "--by", "day", *_YEAR),
     "cost --by metadata:team, a year": ("cost", "--by", "metadata:team", *_YEAR),
-    "cost --by model, a month": ("cost", "--by", "model", "--since", "2026-10-01", "--until", "2026-11-01"),
-    "cost --by day --tz, a month": ("cost", "--by", "day", "--tz", "Europe/Berlin", "--since", "2026-10-01", "--until", "2026-11-01"),
-
-}  # fmt: skip
+    "cost --by model, a month": ("cost", "--by", "model", *_MONTH),
+    "cost --by day --tz, a month": ("cost", "--by", "day", "--tz", "Europe/Berlin", *_MONTH),
+    "report, a month": ("report", "--tag", "team", *_MONTH),
+}
 
 
 def make(data: Path, count: int) -> None:
@@ -66,36 +71,38 @@ def make(data: Path, count: int) -> None:
         connection.execute(_RUN)
 
 
-def seconds(work: object) -> float:
+def seconds(work: Callable[[], object]) -> float:
     """Return the least of three times."""
     best = float("inf")
     for _ in range(3):
         began = time.perf_counter()
-        work()  # type: ignore[operator]
+        work()
         best = min(best, time.perf_counter() - began)
     return best
 
 
+def measure(folder: Path, count: int) -> None:
+    """Measure each command on one size, and tell."""
+    data, snapshot = folder / "data", folder / "data" / "warehouse.duckdb"
+    make(data, count)
+    with closing(duckdb.connect(snapshot, read_only=True)) as connection:
+        floor = seconds(lambda: connection.execute(_FLOOR).fetchall())
+    print(f"\n{count:,} completions; floor (tokens by model, no prices): {floor:.3f} s")
+    print(f"{'':34} {'seconds':>8} {'x floor':>8} {'rows/s':>12} {'peak MB':>8}")
+    for name, arguments in COMMANDS.items():
+        out = ("--out", folder / "report.html") if arguments[0] == "report" else ()
+        peak, took = min((measured(*arguments, "--data", data, *out) for _ in range(3)), key=lambda one: one[1])
+        print(f"{name:34} {took:8.2f} {took / floor:8.1f} {count / took:12,.0f} {peak:8.0f}")
+    opening = seconds(lambda: DuckDBDestination(snapshot, cost=Cost()).close())
+    looking = seconds(lambda: shown(snapshot))
+    print(f"a night: opening the writer's file with its views {opening:.3f} s, comparing what is shown {looking:.3f} s")
+
+
 def main(counts: tuple[int, ...]) -> None:
-    """Measure each command on each size, and tell."""
+    """Measure every size."""
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
-            data = Path(folder) / "data"
-            make(data, count)
-            snapshot = data / "warehouse.duckdb"
-            with closing(duckdb.connect(snapshot, read_only=True)) as connection:
-                floor = seconds(lambda open_=connection: open_.execute(_FLOOR).fetchall())
-            print(f"\n{count:,} completions; floor (tokens by model, no prices): {floor:.3f} s")
-            start, _ = measured("schema", "--format", "json")
-            print(f"{'':34} {'seconds':>8} {'x floor':>8} {'rows/s':>12} {'peak MB':>8}")
-            for name, arguments in COMMANDS.items():
-                where = ("--data", data, "--out", Path(folder) / "report.html") if name.startswith("report") else ("--data", data)
-                peak, took = min((measured(*arguments, *where) for _ in range(3)), key=lambda one: one[1])
-                print(f"{name:34} {took:8.2f} {took / floor:8.1f} {count / took:12,.0f} {peak:8.0f}")
-            views = seconds(lambda: DuckDBDestination(snapshot, cost=Cost()).close())
-            look = seconds(lambda: shown(snapshot))
-            print(f"a night: opening the writer's file with its views {views:.3f} s, comparing what is shown {look:.3f} s")
-            del start
+            measure(Path(folder), count)
 
 
 if __name__ == "__main__":
