@@ -62,7 +62,7 @@ def serve(count: int, size: int) -> None:
     for number in range(count):
         store.add(completion(number, count), messages=Images(number, size))
     with Server(store) as server:
-        print(server.base_url, flush=True)  # noqa: T201 - how the parent learns it
+        print(server.base_url, flush=True)
         sys.stdin.read()
 
 

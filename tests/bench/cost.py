@@ -41,8 +41,9 @@ _ROWS = """
     )
 """
 _RUN = """
-    INSERT INTO runs BY NAME SELECT 'prod' AS source, '1' AS run_id, 1 AS segment, now() AS started_at, now() AS ended_at,
-        TIMESTAMPTZ '2026-11-01 00:00:00Z' AS data_through, true AS complete, DATE '2026-11-01' AS created_date, 0 AS "new",
+    INSERT INTO runs BY NAME SELECT 'prod' AS source, '1' AS run_id, 1 AS segment, now() AS started_at,
+        now() AS ended_at, TIMESTAMPTZ '2026-11-01 00:00:00Z' AS data_through, true AS complete,
+        DATE '2026-11-01' AS created_date, 0 AS "new",
         0 AS changed, 0 AS skipped, 0 AS forgotten, 0 AS gone, 0 AS missed, 0 AS pages, 0 AS retries, 0 AS bytes,
         '[]' AS findings, '' AS "version"
 """

@@ -57,7 +57,7 @@ def verify(folder: Path, count: int) -> Measured:
 def main(*, quick: bool) -> None:
     """Measure less and more of the same, and print how much more memory and time that needed."""
     tenth = 10 if quick else 1
-    print(f"{'':24}{'completions':>12}{'peak MB':>10}{'seconds':>10}{'more':>8}{'memory':>9}{'time':>8}")  # noqa: T201
+    print(f"{'':24}{'completions':>12}{'peak MB':>10}{'seconds':>10}{'more':>8}{'memory':>9}{'time':>8}")
     for measure, counts, sizes in (
         (export, (50, 500), (1,)),
         (export, (20, 100), (8,)),
@@ -67,7 +67,7 @@ def main(*, quick: bool) -> None:
         for count in counts:
             with tempfile.TemporaryDirectory() as folder:
                 now = measure(Path(folder), count // tenth, *sizes)
-            print(_line(now, before), flush=True)  # noqa: T201
+            print(_line(now, before), flush=True)
             before = now
 
 
