@@ -100,15 +100,12 @@ def reconciliation(cost: Cost) -> str:
             {_of_held()} UNION ALL BY NAME {_of_used()} UNION ALL BY NAME {_of_billed()}
         ), sums AS (
             SELECT {_KEYS}, {_listed(f"coalesce(sum({name}), 0)::{kind} AS {name}" for name, kind in _NUMBERS.items())},
-                {_listed(f"bool_and({name}) AS {name}" for name in _TELLS)},
-                bool_and(is_counted) AS is_counted
+                {_listed(f"bool_and({name}) AS all_{name}" for name in (*_TELLS, "is_counted"))}
             FROM told GROUP BY ALL
         ), joined AS (
-            SELECT sums.* REPLACE (
-                    {_listed(f"coalesce({name}, has_usage, false) AS {name}" for name in _TELLS)},
-                    coalesce(is_counted, false) AS is_counted
-                ), is_counted IS NOT NULL AS has_lines, coalesce(has_usage, false) AS has_usage,
-                coalesce(has_costs, false) AS has_costs,
+            SELECT sums.*, {_listed(f"coalesce(all_{name}, days.has_usage, false) AS {name}" for name in _TELLS)},
+                coalesce(all_is_counted, false) AS is_counted, all_is_counted IS NOT NULL AS has_lines,
+                coalesce(days.has_usage, false) AS has_usage, coalesce(days.has_costs, false) AS has_costs,
                 standard.input IS NOT NULL AS has_rates,
                 {_listed(f"coalesce(standard.{unit}, 0) AS rate_{unit}" for unit in UNITS)}
             FROM sums LEFT JOIN days ON days.source = sums.source AND days.day = sums.day
