@@ -129,7 +129,8 @@ def _named(row: Mapping[str, Any], by: tuple[str, ...]) -> list[object]:
 
 def _for_people(row: Mapping[str, Any], classes: Iterable[str]) -> list[object]:
     coverage = [_percent(row["requests_coverage"]), _percent(row["tokens_coverage"])]
-    return [*coverage, *(_dollars(row[name]) for name in ("estimate", "billed", "difference", *classes))]
+    amounts = [_dollars(row[name]) for name in ("estimate", "billed", "difference")]
+    return [*coverage, *amounts, *(_dollars(row[name]) if row[name] else "" for name in classes)]
 
 
 def _dollars(amount: Decimal | None) -> str:

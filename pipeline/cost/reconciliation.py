@@ -112,9 +112,9 @@ def reconciliation(cost: Cost) -> str:
             LEFT JOIN known AS standard ON {_rate_of("sums", "standard", "''", "false")}
         ), {_STEPWISE}
         SELECT {_KEYS}, requests_held, requests_used,
-            round(100 * requests_held / requests_used, 2) AS requests_coverage, tokens_held, tokens_used,
-            round(100 * tokens_held / tokens_used, 2) AS tokens_coverage, unpriced_requests, estimate_min, estimate,
-            cached_share_applied, billed, difference, {", ".join(CLASSES)}
+            round(100 * requests_held / nullif(requests_used, 0), 2) AS requests_coverage, tokens_held, tokens_used,
+            round(100 * tokens_held / nullif(tokens_used, 0), 2) AS tokens_coverage, unpriced_requests, estimate_min,
+            estimate, cached_share_applied, billed, difference, {", ".join(CLASSES)}
         FROM split
     """
 
@@ -129,9 +129,10 @@ def totals(by: Iterable[str], condition: str = "true") -> str:
     sets = f"({_listed(keys)}), ()" if keys else "()"
     return f"""
         SELECT {_listed([*keys, sums])},
-            round(100 * sum(requests_held) FILTER (requests_used IS NOT NULL) / sum(requests_used), 2)
+            round(100 * sum(requests_held) FILTER (requests_used IS NOT NULL) / nullif(sum(requests_used), 0), 2)
                 AS requests_coverage,
-            round(100 * sum(tokens_held) FILTER (tokens_used IS NOT NULL) / sum(tokens_used), 2) AS tokens_coverage,
+            round(100 * sum(tokens_held) FILTER (tokens_used IS NOT NULL) / nullif(sum(tokens_used), 0), 2)
+                AS tokens_coverage,
             coalesce(sum(estimate) FILTER (billed IS NULL), 0) AS not_compared,
             count(DISTINCT day) FILTER (billed IS NULL) AS days_not_compared,
             {f"grouping({keys[0]}) = 1" if keys else "true"} AS is_total

@@ -319,6 +319,20 @@ def test_models_that_nobody_knows_are_shown(billed):
     done = billed.reconcile()
     assert classes(done) == {"unpriced": "3.00"}
     assert [row[2] for row in done.rows] == ["from-the-future", MODEL]
+    assert done.rows[0][done.columns.index("requests_coverage")] == 0
+
+
+def test_what_is_of_no_model_has_no_coverage(billed):
+    """A row of other line items, and a day on which nothing was used, tell no share of nothing."""
+    billed.billing.lines = [Line(DAY, "images", Decimal(2))]
+    billed.add(TODAY)
+    done = billed.reconcile(since=DAY)
+    assert [(row[2], row[done.columns.index("requests_coverage")]) for row in done.rows] == [(None, None)]
+    assert done.total["tokens_coverage"] is None
+    assert classes(done) == {"other_line_items": "2.00"}
+    columns, lines = done.for_people
+    assert lines[0][:7] == [DAY, "prod", "(other)", "", "", "$0.00", "$2.00"]
+    assert columns[-1] == "other line items"
 
 
 # -- fetching ----------------------------------------------------------------------------------------------------------
