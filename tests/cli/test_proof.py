@@ -45,6 +45,7 @@ def test_verify_against_an_api_that_refuses(config, tmp_path):
 
 
 @pytest.mark.parametrize("command", [("verify",), ("rebuild", "all"), ("forget", "--id", "x", "--yes")])
+@pytest.mark.slow
 def test_without_a_data_folder(tmp_path, command):
     """78 with what to do; none is made."""
     done = pipeline(*command, "--data", tmp_path / "none")
@@ -53,6 +54,7 @@ def test_without_a_data_folder(tmp_path, command):
 
 
 @pytest.mark.parametrize("command", [("verify",), ("rebuild",), ("forget", "--id", "x", "--yes"), ("sweep",)])
+@pytest.mark.slow
 def test_while_a_run_has_the_folder(config, place, command):
     """75 at once, with who holds it."""
     with (place.data / ".writer" / "lock").open() as lock:
@@ -102,6 +104,7 @@ def test_forget_says_what_is_out_of_reach(config, place):
 
 
 @pytest.mark.parametrize("wrong", [(), ("--metadata", "user"), ("--metadata", "=x")])
+@pytest.mark.slow
 def test_forget_needs_to_know_which(config, wrong):
     """2 with how to say it."""
     assert_one_message(pipeline("forget", *config, "--yes", *wrong), 2, "say which completions", "--id ID")
@@ -114,6 +117,7 @@ def test_forget_without_an_id(config, place):
     assert len(place.store.visible_ids()) == len(held(place.data)) == 20
 
 
+@pytest.mark.slow
 def test_forget_at_a_source_that_refuses(config, place, tmp_path):
     """77 with the setting, how many are left and the command for them; what is held here is forgotten all the same."""
     (tmp_path / "key").write_text("sk-wrong")
@@ -159,6 +163,7 @@ def test_adopt_takes_what_was_saved(config, place, tmp_path):
         (("key",), 2, ("--source",)),
     ],
 )
+@pytest.mark.slow
 def test_what_cannot_be_adopted(config, tmp_path, arguments, code, words):
     """Each mistake is told in words, and nothing is taken in."""
     (tmp_path / "bad.jsonl.gz").write_bytes(b"no gzip")

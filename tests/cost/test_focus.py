@@ -149,6 +149,7 @@ def test_rows_differ_in_what_tells_them_apart(month):
     assert len({tuple(row[name] for name in names + more) for row in month[0]}) == len(month[0])
 
 
+@pytest.mark.slow
 def test_rows_do_not_change_with_the_order_of_loading(tmp_path, month):
     """Same completions in another order: same rows, in the same order."""
     other = rows()
@@ -177,6 +178,7 @@ def test_what_has_no_price_says_so(month):
         assert "cost not known and not 0" in row["ChargeDescription"]
 
 
+@pytest.mark.slow
 def test_requests_that_tell_no_tokens_are_counted_as_requests(tmp_path):
     """Where not even the tokens are known, the row counts requests, and PricingQuantity is not null."""
     made = [
@@ -329,6 +331,7 @@ def test_a_month_without_data(published, form):
 # -- the bill ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_bill_stands_in_rows_of_its_own(tmp_path, month):
     """BilledCost adds up to the month's bill, the other costs to what they were; its rows say that they are it."""
     bill = [
@@ -358,6 +361,7 @@ def test_a_bill_stands_in_rows_of_its_own(tmp_path, month):
         assert (row["BillingAccountId"], row["ChargeCategory"], row["ChargeClass"]) == ("org-1", "Usage", None)
 
 
+@pytest.mark.slow
 def test_input_with_the_cached_share_of_others_has_a_price_of_its_own(tmp_path):
     """Usage tells how much of a day was cached: such input has one rate for both parts, and an id that says so."""
     with warehouse(tmp_path / "w.duckdb", [completion(1, day=FIRST, model="o3")], COST) as connection:
@@ -373,6 +377,7 @@ def test_input_with_the_cached_share_of_others_has_a_price_of_its_own(tmp_path):
     assert row["PricingQuantity"] * row["ContractedUnitPrice"] == row["ContractedCost"] == row["x_CostMin"] == cost
 
 
+@pytest.mark.slow
 def test_a_month_as_it_was_reported_then(published):
     """2 for a price set that there is not, with those that there are."""
     done = pipeline("focus", *published[1], "--month", MONTH, "--prices", "1999-01-01")
@@ -386,6 +391,7 @@ def test_a_month_as_it_was_reported_then(published):
     "month",
     ["2026-13", *(pytest.param(month, marks=pytest.mark.slow) for month in ("2026-1", "0000-01", "9999-12", ""))],
 )
+@pytest.mark.slow
 def test_what_is_no_month(published, month):
     """2, and how to write one."""
     assert_one_message(pipeline("focus", *published[1], "--month", month), 2)
@@ -411,6 +417,7 @@ def test_nothing_was_published(tmp_path):
     assert_one_message(pipeline("focus", "--data", tmp_path, "--month", MONTH), 78, "pipeline run")
 
 
+@pytest.mark.slow
 def test_a_snapshot_of_an_older_program(tmp_path):
     """78 where the snapshot lacks its tables, and what makes a new one; the file that was there stays."""
     duckdb.connect(str(tmp_path / "warehouse.duckdb")).close()

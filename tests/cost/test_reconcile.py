@@ -80,6 +80,7 @@ def test_the_cached_share_from_usage_refines_the_estimate(billed):
     assert done.total["cached_share_applied"].quantize(Decimal("0.01")) == Decimal("1.56")
 
 
+@pytest.mark.slow
 def test_a_share_is_of_its_own_tier_else_of_the_whole_day(billed):
     """Each tier has its own cached share; one that Usage does not know has that of the model's day."""
     billed.billing.cached = lambda row: 500_000 if row["service_tier"] == "priority" else 100_000
@@ -219,6 +220,7 @@ def test_classes_sum_to_the_difference(played):
     assert round(sum(done.shares.values()), 9) == 100
 
 
+@pytest.mark.slow
 def test_mixed_reasons_sum_to_the_difference(billed):
     """With every reason on one day and model the classes still are all of it, by any keys, to the last decimal."""
     play(billed)
@@ -239,6 +241,7 @@ def test_mixed_reasons_sum_to_the_difference(billed):
         assert parts == [tuple(done.total[name] for name in ("difference", *CLASSES))]
 
 
+@pytest.mark.slow
 def test_own_discounts_and_batches_are_in_the_estimate(tmp_path):
     """What the owner's settings tell of discounts and batches is priced so, and is then no difference."""
     cost = Cost(discounts=(Discount(Decimal(10), model="gpt-4.1"),), batch={"queue": "nightly"})
@@ -253,6 +256,7 @@ def test_own_discounts_and_batches_are_in_the_estimate(tmp_path):
 # -- what is missing ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_usage_without_costs_is_covered_and_not_compared(billed):
     """Where no costs are told yet, what is held is told as a share of what was used, and no amount is made up."""
     billed.add()
@@ -267,6 +271,7 @@ def test_usage_without_costs_is_covered_and_not_compared(billed):
 
 
 @pytest.mark.parametrize("exports", [True, False])
+@pytest.mark.slow
 def test_costs_without_usage_are_compared_by_their_quantities(billed, exports):
     """Where no usage is held the bill's own quantities stand for it."""
     billed.add(input=4_000_000)
@@ -282,6 +287,7 @@ def test_costs_without_usage_are_compared_by_their_quantities(billed, exports):
         assert told == {"cached_share": "-1.20", "not_stored": "2.50"}
 
 
+@pytest.mark.slow
 def test_a_bill_without_quantities_leaves_the_bounds(billed):
     """Where neither says how many tokens were cached, what lies within the bounds may be the cached share."""
     billed.add(input=1_000_000, output=0)
@@ -291,6 +297,7 @@ def test_a_bill_without_quantities_leaves_the_bounds(billed):
     assert classes(billed.reconcile()) == {"cached_share": "-1.50", "not_explained": "-0.20"}
 
 
+@pytest.mark.slow
 def test_a_call_counts_on_the_other_side_of_midnight(billed):
     """A call that is billed a day later than it was created is a difference of each day, and none of both."""
     billed.add(DAY - ONE, at=86_399)
@@ -301,6 +308,7 @@ def test_a_call_counts_on_the_other_side_of_midnight(billed):
     assert classes(done) == {}
 
 
+@pytest.mark.slow
 def test_days_are_those_of_utc(billed):
     """The first and the last second of a day belong to it, on all three sides."""
     billed.add(DAY, at=0)
@@ -311,6 +319,7 @@ def test_days_are_those_of_utc(billed):
     assert classes(done) == {}
 
 
+@pytest.mark.slow
 def test_models_that_nobody_knows_are_shown(billed):
     """Usage of a model without a price, or without a name, is there, and its bill is unpriced or another line item."""
     billed.add()
@@ -322,6 +331,7 @@ def test_models_that_nobody_knows_are_shown(billed):
     assert done.rows[0][done.columns.index("requests_coverage")] == 0
 
 
+@pytest.mark.slow
 def test_what_is_of_no_model_has_no_coverage(billed):
     """A row of other line items, and a day on which nothing was used, tell no share of nothing."""
     billed.billing.lines = [Line(DAY, "images", Decimal(2))]
@@ -359,6 +369,7 @@ def test_days_that_are_held_are_not_fetched_again(billed):
     assert billed.reconcile(exports=False, since=TODAY - 90 * ONE, until=TODAY - 50 * ONE).requests == 0
 
 
+@pytest.mark.slow
 def test_the_day_that_is_not_over_is_left_out(billed):
     """Half a day would be half a bill: today is neither fetched nor compared, also where it is asked for."""
     billed.add(TODAY, at=3600)
@@ -392,6 +403,7 @@ def test_late_data_replace_what_was_held(billed):
     "fault",
     ["2:503@usage:retry-after-ms=1", *(pytest.param(fault, marks=pytest.mark.slow) for fault in MORE_FAULTS)],
 )
+@pytest.mark.slow
 def test_what_may_pass_is_asked_again(billed, fault):
     """A fault that passes costs a request, and nothing else."""
     billed.add(TODAY - 40 * ONE)
@@ -405,6 +417,7 @@ def test_what_may_pass_is_asked_again(billed, fault):
 @pytest.mark.parametrize(
     "fault", ["2-:stuck@usage", "1-:empty-more@usage", pytest.param("1-:more@costs", marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_pages_that_do_not_get_on_are_an_error(billed, fault):
     """A page token that does not move ends the fetch with 3; what came before is kept and compared."""
     billed.add(TODAY - 40 * ONE)
@@ -418,6 +431,7 @@ def test_pages_that_do_not_get_on_are_an_error(billed, fault):
     assert billed.reconcile(exports=False).exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_is_tried_later(billed):
     """Where nothing could be fetched, the exit code says to try again; what is held is compared all the same."""
     billed.add()
@@ -505,6 +519,7 @@ def test_it_is_rebuilt_verified_and_never_forgotten(billed):
     prove(billed.folder.root, parquet=billed.config().parquet)
 
 
+@pytest.mark.slow
 def test_no_run_takes_its_segments_for_completions(billed):
     """Position, coverage, what is held and what a first export asks are as if nothing had been reconciled."""
     config = {"sources": (Source(**{**_fields(billed.config().sources[0]), "project": "proj_sandbox"}),)}
@@ -535,6 +550,7 @@ def _archive(billed):
     return Archive(billed.folder.archive, "prod", scratch=billed.folder.scratch)
 
 
+@pytest.mark.slow
 def test_the_view_reads_the_same_from_a_file_that_was_rewritten(billed):
     """DuckDB writes some lists of a view in any order: of those there are none, or verify would call it changed."""
     billed.export()

@@ -146,6 +146,7 @@ def told_apart(figures):
         ("Asia/Kolkata", {"price_set": "2026-11-10", "is_as_published": False}),
     ],
 )
+@pytest.mark.slow
 def test_the_sql_shown_gives_the_numbers_shown(folder, tz, changes):
     """Every query runs on the snapshot alone, and answers to the last decimal what was asked by a faster one."""
     figures = figures_of(Asked(read_month("2026-10", tz), **changes), folder, tags=("team", "it's"), with_content=True)
@@ -197,6 +198,7 @@ def test_the_headline_tells_the_bounds(folder, page):
     assert headline.text in page.root.all("title")[0].text
 
 
+@pytest.mark.slow
 def test_time_zones_move_the_edges(folder):
     """A month of another zone holds the completions that its clocks showed in it."""
     page = told(folder, month="2026-10", tz="Pacific/Auckland")
@@ -226,6 +228,7 @@ def test_unpriced_usage_is_told_by_tokens_and_requests(folder, page):
     assert "not told" in table.text
 
 
+@pytest.mark.slow
 def test_a_running_month_is_projected_and_compared_with_as_many_days(tmp_path):
     """The month so far, the rate and what it comes to; and the first days are compared with the first days."""
     rows = [completion(n, day=dt.date(2026, 9, 1) + dt.timedelta(days=n), prompt_cached_tokens=0) for n in range(40)]
@@ -243,6 +246,7 @@ def test_a_running_month_is_projected_and_compared_with_as_many_days(tmp_path):
     assert "Change" not in heads_of(page.section("models").all("table")[0])
 
 
+@pytest.mark.slow
 def test_the_default_is_the_month_that_the_data_end_in(folder, tmp_path):
     """Without a period it is the month up to which every source was read."""
     through = ({"data_through": dt.datetime(2026, 9, 30, 23, tzinfo=dt.UTC)}, {"source": "test"})
@@ -251,6 +255,7 @@ def test_the_default_is_the_month_that_the_data_end_in(folder, tmp_path):
     assert told(folder, tz="Asia/Tokyo").root.all("h1")[0].text == "October 2026 days of Asia/Tokyo"
 
 
+@pytest.mark.slow
 def test_settings_of_today_count_and_the_sql_brings_them_along(folder):
     """Other settings than those of the last run give other amounts, and the SQL shown gives the same ones."""
     before, after = told(folder, month="2026-10"), told(folder, month="2026-10", cost=DISCOUNT)
@@ -259,6 +264,7 @@ def test_settings_of_today_count_and_the_sql_brings_them_along(folder):
     assert "WITH cost_by_completion AS" not in before.sql("models")[0]
 
 
+@pytest.mark.slow
 def test_prices_of_another_day(folder):
     """A report can be as it was then; a set that is not there is refused with those that are."""
     assert "Prices of the set 2026-11-10" in told(folder, month="2026-10", price_set="2026-11-10").text
@@ -337,6 +343,7 @@ def test_long_names_lose_their_middle(hostile):
     assert max(map(len, names)) <= 18
 
 
+@pytest.mark.slow
 def test_ten_thousand_values_become_a_few_and_the_rest(tmp_path):
     """The most expensive are told, all others are one, and everything still adds up."""
     rows = [
@@ -349,6 +356,7 @@ def test_ten_thousand_values_become_a_few_and_the_rest(tmp_path):
     assert len(page.html) < 200_000
 
 
+@pytest.mark.slow
 def test_completions_are_told_by_id_only(tmp_path):
     """What was said is in the page only where that was asked for."""
     row = completion(1)
@@ -363,6 +371,7 @@ def test_metadata_are_told_by_allowed_keys_only(folder):
     assert "night" in told(folder, month="2026-10", cost=Cost(tags=("team",))).text
 
 
+@pytest.mark.slow
 def test_more_keys_than_there_is_room_for_are_refused(folder):
     """A report has room for some keys; a key given twice is one."""
     with pytest.raises(UsageError, match="more than a report has room for"):
@@ -444,12 +453,14 @@ def test_nothing_at_all(tmp_path):
     assert list(page.sections()) == ["data", "prices"]
 
 
+@pytest.mark.slow
 def test_nothing_in_the_period(folder):
     """A month without completions says up to when the data reach."""
     page = told(folder, month="2025-01")
     assert "No completion of January 2025 is held. The data reach to 1 December 2026, 00:00 UTC." in page.text
 
 
+@pytest.mark.slow
 def test_one_day(folder):
     """A period of one day has one column, and the day before to compare with."""
     page = told(folder, since=dt.date(2026, 10, 7), until=dt.date(2026, 10, 8))
@@ -461,6 +472,7 @@ def test_one_day(folder):
 @pytest.mark.parametrize(
     ("days", "step", "rows"), [(92, "Day", 60), (93, "Week", 10), (401, "Month", 3), (4000, "Year", 1)]
 )
+@pytest.mark.slow
 def test_long_periods_are_told_in_longer_steps(folder, days, step, rows):
     """A chart of many days goes by week, month or year."""
     until = dt.date(2026, 11, 2)
@@ -470,6 +482,7 @@ def test_long_periods_are_told_in_longer_steps(folder, days, step, rows):
     assert len(rows_of(table)) in {rows, rows - 1}
 
 
+@pytest.mark.slow
 def test_only_unpriced(tmp_path):
     """Where nothing has a price there is no amount, and all of it is told as unpriced."""
     page = told(snapshot(tmp_path / "data", [completion(n, model="ours") for n in range(3)]), month="2026-11")
@@ -477,6 +490,7 @@ def test_only_unpriced(tmp_path):
     assert "3 requests (100 %) with 3,300 tokens have no price and are in no amount here." in plain(page)
 
 
+@pytest.mark.slow
 def test_exact_amounts_have_no_bounds(tmp_path):
     """Where every cached share is told there is one amount, and no column for the lower one."""
     page = told(snapshot(tmp_path / "data", [completion(1, prompt_cached_tokens=0)]), month="2026-11")

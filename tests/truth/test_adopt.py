@@ -54,6 +54,7 @@ def test_what_the_api_said_wins_whatever_created_was_saved(world, tmp_path, crea
 
 
 @pytest.mark.parametrize("group", [1, 2, 100])
+@pytest.mark.slow
 def test_of_what_was_saved_twice_the_first_counts(world, tmp_path, monkeypatch, group):
     """However much is compared and written at a time, each id is adopted once, as it was met first."""
     monkeypatch.setattr(adopting, "GROUP_ROWS", group)
@@ -88,6 +89,7 @@ BARE = {"id": "bare", "created": HELD, "choices": []}
         ({"id": "told", "object": "chat.completion", "created": HELD, "usage": None}, "told"),
     ],
 )
+@pytest.mark.slow
 def test_a_completion_is_one_in_every_shape(world, tmp_path, saved, id_):
     """Those inside a batch's output, Azure's without object, and those without usage are adopted."""
     done = adopt(world.config(), lines(tmp_path / "saved.jsonl", saved), source="prod")
@@ -114,6 +116,7 @@ def test_a_completion_is_one_in_every_shape(world, tmp_path, saved, id_):
         ([5], "no JSON of a completion"),
     ],
 )
+@pytest.mark.slow
 def test_what_is_no_completion_is_skipped_and_named(world, tmp_path, saved, reason):
     """Other objects of the API, and what has neither object nor choices, are not adopted."""
     path = lines(tmp_path / "saved.jsonl", saved, completion("other", HELD))
@@ -142,6 +145,7 @@ BAD_TABLES = {
 
 
 @pytest.mark.parametrize("name", [*BAD, *BAD_TABLES])
+@pytest.mark.slow
 def test_a_file_that_cannot_be_read_is_told(world, tmp_path, name):
     """What is not what its name says, is cut short, or is a folder: 2 with the file, not a promise to rebuild it."""
     path = tmp_path / name

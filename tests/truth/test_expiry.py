@@ -87,6 +87,7 @@ def test_a_gap_older_than_the_horizon_is_named_to_the_second(world):
 
 
 @pytest.mark.parametrize("ends", ["fails", "is killed"])
+@pytest.mark.slow
 def test_a_loss_is_told_by_the_run_that_passes_it(world, ends):
     """The run that moves the position beyond a span that may be lost leaves it on record, however it ends."""
     position = int(world.clock())
@@ -127,6 +128,7 @@ def test_no_time_left_is_an_alarm(world):
     assert late.is_older_than(365 * DAY)
 
 
+@pytest.mark.slow
 def test_a_source_that_forgets_faster_than_it_was_exported(world):
     """A list that reaches back less than the longest time between two recent runs is a finding, before any loss."""
     world.clock.advance(10 * DAY)

@@ -116,6 +116,7 @@ def test_the_key_of_another_project_deletes_nothing(worlds):
     assert "prod-c0" not in in_snapshot(worlds)
 
 
+@pytest.mark.slow
 def test_a_source_that_is_not_configured_any_more_is_named(worlds):
     """What is held of a source that cannot be asked is forgotten, and said not to be deleted there."""
     done = forget(settings(worlds[:1]), metadata={"user": "0"}, upstream=True)
@@ -126,6 +127,7 @@ def test_a_source_that_is_not_configured_any_more_is_named(worlds):
     assert forget(settings(worlds[:1]), ids=["second-c1"]).failure is None
 
 
+@pytest.mark.slow
 def test_an_error_here_does_not_hide_what_is_left_at_the_source(worlds, monkeypatch):
     """Where both fail, both are told: the ids are not known here any more."""
 
@@ -146,6 +148,7 @@ def test_an_error_here_does_not_hide_what_is_left_at_the_source(worlds, monkeypa
 
 
 @pytest.mark.parametrize("id_", ["", " ", "\n"])
+@pytest.mark.slow
 def test_an_empty_id_is_refused(worlds, id_):
     """A variable that is not set forgets nothing, and asks nobody."""
     with pytest.raises(UsageError, match="an id is empty"):
@@ -153,6 +156,7 @@ def test_an_empty_id_is_refused(worlds, id_):
     assert "prod-c0" in in_snapshot(worlds)
 
 
+@pytest.mark.slow
 def test_a_run_is_not_forgotten(worlds):
     """The id of a run is no completion's: its record stays."""
     (before,) = rows_of_duckdb(worlds[0].folder.snapshot)["runs"][:1]
@@ -181,6 +185,7 @@ def test_coverage_stays_whatever_was_buried(worlds):
 @pytest.mark.parametrize(
     "finish", [export, pytest.param(lambda config: repair(config, "all"), marks=pytest.mark.slow, id="rebuild")]
 )
+@pytest.mark.slow
 def test_interrupted_at_any_tombstone_it_is_finished_for_all(worlds, by, buried, finish):
     """Whichever source has its tombstones already, the next run or rebuild takes what is meant out of every source."""
     config = settings(worlds)
@@ -195,6 +200,7 @@ def test_interrupted_at_any_tombstone_it_is_finished_for_all(worlds, by, buried,
     assert verify(config).exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_source_that_has_not_run_yet_takes_in_nothing_forgotten(worlds):
     """What is named before a source's first run is refused by it; until then the source holds nothing, for anyone."""
     config = settings(worlds)
@@ -210,12 +216,14 @@ def test_a_source_that_has_not_run_yet_takes_in_nothing_forgotten(worlds):
     assert "third-c2" not in in_snapshot(worlds)
 
 
+@pytest.mark.slow
 def test_a_source_that_is_only_implied_is_not_made(worlds):
     """Without settings the environment implies a source; where others are held it gets no folder."""
     forget(settings(worlds, is_implied=True), ids=["prod-c0"])
     assert segments.sources(worlds[0].folder.archive) == ["prod", "second"]
 
 
+@pytest.mark.slow
 def test_what_is_forgotten_already_costs_nothing(worlds, monkeypatch):
     """Asked again for what is not held and buried everywhere, nothing is made anew."""
     config = settings(worlds)

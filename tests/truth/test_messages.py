@@ -160,6 +160,7 @@ def test_gone_between_list_and_messages(world, monkeypatch):
 
 
 @pytest.mark.parametrize("routes", [("messages", "retrieve"), ("messages",)])
+@pytest.mark.slow
 def test_a_server_without_these_routes_makes_nothing_gone(world, routes):
     """Where "not found" is the answer for every completion nothing is gone or without messages: all of it waits."""
     ids = store(world, 40, ago=12 * HOUR)
@@ -195,6 +196,7 @@ def test_a_completion_that_cannot_be_answered_holds_up_nothing(world, monkeypatc
     assert world.run().sources[0].messages == 1
 
 
+@pytest.mark.slow
 def test_many_that_cannot_be_answered_hold_up_nothing(world, monkeypatch):
     """However many fail in a row, as long as the server answers for another one it is asked on."""
     ids = store(world, 60)
@@ -203,6 +205,7 @@ def test_many_that_cannot_be_answered_hold_up_nothing(world, monkeypatch):
     assert (result.exit_code, result.sources[0].messages, result.sources[0].messages_waiting) == (0, 25, 35)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_ends_the_messages(world):
     """Several failures in a row end it with 75, without a request for each; all that is due is counted as waiting."""
     store(world, 60)

@@ -381,6 +381,7 @@ def test_content_is_found_where_it_is_kept(three):
             assert found[needle] >= {"archive", *tables}, place
 
 
+@pytest.mark.slow
 def test_a_change_of_policy_alone_makes_no_version(tmp_path):
     """What is held without its content is not changed because the content could now be kept, nor the other way."""
     with Place(tmp_path) as place:
@@ -401,6 +402,7 @@ def test_messages_are_refused_where_content_is_withheld(three, inside):
 
 
 @pytest.mark.parametrize("content", ["full", "none"])
+@pytest.mark.slow
 def test_a_page_that_is_cut_short_is_not_quoted(tmp_path, monkeypatch, inside, content):
     """A body that is no JSON is refused without a word of it, on the disk or in a message."""
     needle = Needles()

@@ -187,6 +187,7 @@ def test_most_of_what_is_held_is_not_marked_without_a_word(world, emptied):
 
 
 @pytest.mark.parametrize("emptied", [True, False])
+@pytest.mark.slow
 def test_age_is_no_excuse_where_the_list_shrank(world, emptied):
     """However many runs saw a short list since a project was emptied, its completions did not expire."""
     for id_ in world.ids[: None if emptied else -1]:
@@ -202,6 +203,7 @@ def test_age_is_no_excuse_where_the_list_shrank(world, emptied):
 
 
 @pytest.mark.parametrize("accept", [False, True])
+@pytest.mark.slow
 def test_the_guard_sees_the_whole_sweep(world, accept):
     """A sweep in slices calls nothing gone before it has read everything, and stops where it missed most so far."""
     there = {id_ for place, id_ in enumerate(world.ids) if place % 5 < 2}
@@ -219,6 +221,7 @@ def test_the_guard_sees_the_whole_sweep(world, accept):
     assert gone(world).keys() == ({*world.ids} - there if accept else set())
 
 
+@pytest.mark.slow
 def test_what_came_back_and_what_was_adopted_counts_as_held(tmp_path):
     """The guard weighs what is missed against the states held, whatever way they came in."""
     with World(tmp_path, limit=20, sweep_every=1e9) as world:
@@ -239,6 +242,7 @@ def test_what_came_back_and_what_was_adopted_counts_as_held(tmp_path):
         assert (sweep(world).exit_code, gone(world).keys()) == (0, {*ids[4:8]})
 
 
+@pytest.mark.slow
 def test_a_filter_added_later_calls_nothing_missed(tmp_path):
     """What the filters of a source do not admit is not looked for in its list; what they do admit is."""
     with World(tmp_path, limit=20) as world:
@@ -254,6 +258,7 @@ def test_a_filter_added_later_calls_nothing_missed(tmp_path):
 
 
 @pytest.mark.parametrize("requests", [3, 10])
+@pytest.mark.slow
 def test_slices_over_a_thinned_list_get_on(world, requests):
     """Anchors that went do not eat up the budget: each slice of a sweep brings it further."""
     deleted = {id_ for place, id_ in enumerate(world.ids) if place % 5}
@@ -272,6 +277,7 @@ def test_slices_over_a_thinned_list_get_on(world, requests):
     assert gone(world).keys() == deleted
 
 
+@pytest.mark.slow
 def test_a_sweep_that_stands_still_says_so(tmp_path):
     """A slice whose requests bring the sweep no further is a finding that says what to raise."""
     with World(tmp_path, limit=4, sweep_every=1e9) as world:
@@ -284,6 +290,7 @@ def test_a_sweep_that_stands_still_says_so(tmp_path):
         assert "sweep-stuck" in findings(told[-1])
 
 
+@pytest.mark.slow
 def test_missed_completions_have_a_share_of_the_budget(world):
     """However often a sweep is asked for, what the one before missed is asked for as well."""
     for id_ in world.ids[30:60]:
@@ -304,6 +311,7 @@ def test_gone_needs_the_rows_own_word(world):
     assert "unlisted" in {finding.code for finding in result.sources[0].findings}
 
 
+@pytest.mark.slow
 def test_a_server_that_answers_for_none_makes_none_gone(world):
     """Where not even a completion that is listed answers for itself, "not found" says nothing of those missed."""
     world.store.delete(world.ids[7])
@@ -318,6 +326,7 @@ def test_a_server_that_answers_for_none_makes_none_gone(world):
 @pytest.mark.parametrize(
     "refusal", [ApiError(400, "Bad request: try later"), ApiError(500, "The server had an error.", kind="server_error")]
 )
+@pytest.mark.slow
 def test_an_answer_that_does_not_say_not_found_calls_nothing_gone(world, refusal):
     """A refusal or an error of one completion's own GET leaves that one waiting, and holds up no other."""
     poisoned, deleted = world.ids[7], world.ids[8]
@@ -339,6 +348,7 @@ def test_an_answer_that_does_not_say_not_found_calls_nothing_gone(world, refusal
     assert (result.sources[0].missed, findings(result)) == (0, {"unlisted"})
 
 
+@pytest.mark.slow
 def test_gone_where_an_unknown_completion_is_a_bad_request(tmp_path):
     """OGX answers 400 in words for a completion that it does not know: that is not found."""
     with World(tmp_path, Shape.named("ogx"), limit=20, sweep_every=1e9) as world:
@@ -349,6 +359,7 @@ def test_gone_where_an_unknown_completion_is_a_bad_request(tmp_path):
         assert gone(world) == {ids[5]: "deleted"}
 
 
+@pytest.mark.slow
 def test_a_missed_completion_that_is_listed_again_is_found(world):
     """A sweep that shows what a former one missed ends the wait; it is no version and not gone."""
     body = world.store.retrieve(world.ids[7])
@@ -360,6 +371,7 @@ def test_a_missed_completion_that_is_listed_again_is_found(world):
     assert (result.sources[0].missed, result.sources[0].changed, gone(world)) == (0, 0, {})
 
 
+@pytest.mark.slow
 def test_segments_of_a_sweep_are_cut_by_size(world):
     """A sweep that finds everything edited keeps it in segments as large as those of any walk."""
     for id_ in world.ids:
@@ -372,6 +384,7 @@ def test_segments_of_a_sweep_are_cut_by_size(world):
     prove(world.data, parquet=False, duckdb=False)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_cannot_be_begun_says_so(world):
     """Where the oldest completion is not told nothing is swept: 3 for a sweep that was asked for, else a finding."""
     ask = Fault("500", at=1, times=0)
@@ -403,6 +416,7 @@ def test_asking_one_by_one_is_bounded_and_goes_on(world):
     assert rows(world, "SELECT count(gone_at) FROM completions") == [(30,)]
 
 
+@pytest.mark.slow
 def test_nothing_is_missed_in_a_second_in_doubt(tmp_path):
     """In a second that the server cannot be made to show whole, nothing is called missed."""
     with World(tmp_path, Shape(max_limit=10), limit=10) as world:
@@ -458,6 +472,7 @@ def test_a_sweep_that_fails_keeps_what_it_found(world):
     prove(world.data)
 
 
+@pytest.mark.slow
 def test_filtered_sources_are_swept_one_walk_at_a_time(tmp_path):
     """A metadata edit that takes a completion out of the filter is a new version, and not gone."""
     with World(tmp_path, limit=10, metadata={"team": "search"}) as world:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import random
 import shutil
@@ -146,9 +147,16 @@ def test_any_bit_anywhere_is_noticed(world, store, seed):
     assert any(repair in told[0].repair for repair in repairs)
 
 
-@pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize("what", ["changed", "missing", "extra"])
-@pytest.mark.parametrize("file", ["warehouse", "snapshot"])
+def slow_but(few, cases):
+    """Leave cases that differ little from their neighbours to the slow tests."""
+    return [pytest.param(*one, marks=() if one in few else pytest.mark.slow) for one in cases]
+
+
+ROWS = list(itertools.product(("warehouse", "snapshot"), ("changed", "missing", "extra"), TABLES))
+FEW = [("snapshot", "changed", "completions"), ("warehouse", "missing", "choices")]
+
+
+@pytest.mark.parametrize(("file", "what", "table"), slow_but(FEW, ROWS))
 def test_any_row_is_noticed(world, table, what, file):
     """A row that is changed, missing or there twice in any table of DuckDB is named with its table."""
     path = getattr(world.folder, file)
@@ -172,7 +180,10 @@ def test_any_row_is_noticed(world, table, what, file):
     assert verify(world.config()).unexplained == 0
 
 
-@pytest.mark.parametrize("name", DAMAGES)
+SOME = [("a segment changed",), ("the ledger missing",), ("a Parquet file changed",)]
+
+
+@pytest.mark.parametrize("name", slow_but(SOME, [(name,) for name in DAMAGES]))
 def test_damage_is_named_and_mended(world, name):
     """Each kind of damage is named with what mends it; where that is a command, afterwards nothing is wrong."""
     damage, kind, mended_by = DAMAGES[name]

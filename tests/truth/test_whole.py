@@ -84,6 +84,7 @@ def test_an_archive_that_ends_before_its_destinations_is_named(world):
         repair(world.config(), "all")
 
 
+@pytest.mark.slow
 def test_an_archive_that_is_gone_is_named(world):
     """A source without an archive is told as such, not as rows too many."""
     shutil.rmtree(world.folder.archive / "prod")
@@ -92,6 +93,7 @@ def test_an_archive_that_is_gone_is_named(world):
         repair(world.config(), "all")
 
 
+@pytest.mark.slow
 def test_the_ledger_blesses_no_damage(world):
     """A segment that is not what was entered is not entered anew, however well its rows fit their hashes."""
     path = world.folder.archive / "prod" / SECOND
@@ -124,6 +126,7 @@ LAGGING = {
 
 
 @pytest.mark.parametrize("name", LAGGING)
+@pytest.mark.slow
 def test_a_warehouse_that_says_it_holds_less_is_compared_all_the_same(world, name):
     """Whatever a DuckDB file says of itself, what it holds is compared; a rebuild mends it."""
     with duckdb.connect(world.folder.warehouse) as connection:
@@ -148,6 +151,7 @@ def test_a_destination_that_lags_is_compared_up_to_where_it_is(world):
     assert kinds(verify(world.config())) == {"duckdb-differs"}
 
 
+@pytest.mark.slow
 def test_a_load_that_was_interrupted_is_a_note(world):
     """Between a kill and the next run verify calls nothing damaged."""
     world.add(NOW - HOUR, 3)
@@ -161,6 +165,7 @@ def test_a_load_that_was_interrupted_is_a_note(world):
 
 
 @pytest.mark.parametrize("place", ["forget.buried", "archive.rewritten", "forget.rewritten", "forget.rebuilt"])
+@pytest.mark.slow
 def test_an_interrupted_forgetting_is_finished_by_a_run(world, place):
     """Verify names what is still there and `pipeline run`; it never sends anybody to a backup."""
     with failpoints.armed(f"{place}=raise"), pytest.raises(FailpointError):
@@ -170,6 +175,7 @@ def test_an_interrupted_forgetting_is_finished_by_a_run(world, place):
     assert verify(world.config()).unexplained == 0
 
 
+@pytest.mark.slow
 def test_a_segment_of_before_that_came_back_is_forgotten_again(world):
     """A backup restored over a segment that was rewritten brings a forgotten id back; a command takes it out again."""
     path = world.folder.archive / "prod" / "00000001.parquet"
@@ -186,6 +192,7 @@ def test_a_segment_of_before_that_came_back_is_forgotten_again(world):
     assert world.ids[1] not in versions(world.archive())
 
 
+@pytest.mark.slow
 def test_files_that_are_not_ours_are_named(world):
     """A stray file in the archive or among the blobs is told with its name."""
     (world.folder.archive / "prod" / "notes.txt").write_text("x")
