@@ -487,7 +487,7 @@ class Lives:
         store.edit(_id("edited"), {"person": "42", "note": self.needle("second metadata")})
         self._add("troubled", HOUR)
         store.messages = lambda id_, _: replace(Store.messages(store, id_), has_more=True)
-        assert "do not get on" in self.night().sources[0].why_not
+        assert self.night().sources[0].messages_waiting == 1
         del store.messages
         assert adopt(self.config, self.saved, source="prod").new == 1
         store.edit(_id("edited"), {"note": self.needle("third metadata")})
