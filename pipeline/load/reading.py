@@ -38,12 +38,22 @@ def connect(snapshot: Path) -> DuckDBPyConnection:
 
 @contextlib.contextmanager
 def asking(snapshot: Path) -> Iterator[Callable[[str], Answer]]:
-    """Answer several questions on one and the same snapshot; each is read to its end before the next is asked."""
+    """Answer several questions of ours on one and the same snapshot; each is read to its end before the next is asked.
+
+    Raises FolderError where it lacks what is asked for: an older program published it.
+    """
     with contextlib.closing(connect(snapshot)) as connection:
         _confine(connection)
 
         def ask(sql: str) -> Answer:
-            connection.execute(sql)
+            try:
+                with told_to_the_user():
+                    connection.execute(sql)
+            except UsageError as error:
+                raise FolderError(
+                    f"the snapshot cannot answer: {str(error).splitlines()[0]}",
+                    hint="`pipeline run` publishes a new one",
+                ) from error
             columns = tuple(column[0] for column in connection.description or ())
             return Answer(columns, iter(connection.fetchall()))
 

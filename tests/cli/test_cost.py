@@ -3,6 +3,7 @@
 import csv
 import json
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
@@ -105,6 +106,14 @@ def test_bad_input(place, arguments, code, said):
 def test_as_of_a_price_set(place):
     """With a set of prices named, it is as it was reported then."""
     assert cost(place, "--prices", "2026-11-10", *DAYS).stdout == cost(place, *DAYS).stdout
+
+
+@pytest.mark.parametrize("command", [("cost",), ("report", "--month", "2025-09")])
+def test_a_snapshot_of_an_older_program(tmp_path, command):
+    """78 where the snapshot has no prices yet, and what makes a new one."""
+    duckdb.connect(str(tmp_path / "warehouse.duckdb")).close()
+    done = pipeline(*command, "--data", tmp_path, cwd=tmp_path)
+    assert_one_message(done, 78, "the snapshot cannot answer", "pipeline run")
 
 
 def test_before_anything_was_published(tmp_path):
