@@ -78,7 +78,8 @@ def status(config: Config, *, now: datetime | None = None) -> list[SourceStatus]
     fingerprints = {source.name: source.fingerprint for source in config.sources}
     moment = now or datetime.now(UTC)
     expected = set() if config.is_implied and held else set(fingerprints)
-    return [_of(folder, name, fingerprints.get(name), moment) for name in sorted({*held, *expected})]
+    told = [_of(folder, name, fingerprints.get(name), moment) for name in sorted({*held, *expected})]
+    return [one for one in told if one.segments or one.source in expected]  # else only tombstones are left of it
 
 
 def _of(folder: DataFolder, name: str, fingerprint: str | None, now: datetime) -> SourceStatus:
