@@ -9,7 +9,7 @@ from pipeline.cost.prices import shipped
 from pipeline.cost.rates import text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import date
 
     from pipeline.cost.prices import Price
@@ -31,17 +31,16 @@ COLUMNS = {
 }
 
 
-def comment(cost: Cost) -> str:
-    """Say in the file itself which prices its table holds: it is made anew where they are others."""
-    rows = "\n".join(_row(price) for price in _prices(cost))
-    return f"Rates of tokens, dated, by tier and unit. Content {hashlib.sha256(rows.encode()).hexdigest()[:16]}."
+def comment(parts: Iterable[str]) -> str:
+    """Say in the file itself what its prices and views were made of: they are made anew where that is another thing."""
+    made_of = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return f"Rates of tokens, dated, by tier and unit. Prices and views of {made_of}."
 
 
 def statements(cost: Cost) -> Iterator[str]:
     """Make the table anew."""
     yield f"CREATE OR REPLACE TABLE {NAME} ({', '.join(f'{name} {kind}' for name, (kind, _) in COLUMNS.items())})"
     yield f"INSERT INTO {NAME} VALUES {', '.join(_row(price) for price in _prices(cost))}"
-    yield f"COMMENT ON TABLE {NAME} IS {text(comment(cost))}"
     for name, (_, meaning) in COLUMNS.items():
         yield f"COMMENT ON COLUMN {NAME}.{name} IS {text(meaning)}"
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -190,9 +189,12 @@ def _prepared(path: Path, statements: Iterable[str], cost: Cost) -> DuckDBPyConn
         with _transaction(connection):
             for statement in statements:
                 connection.execute(statement)
-            are_told = connection.execute(f"SELECT {_PRICES}").fetchall() == [(prices.comment(cost),)]
-            for statement in chain(() if are_told else prices.statements(cost), view_statements(cost)):
-                connection.execute(statement)
+            # Views are bound when they are made, which a small night would feel; each version writes them in its way.
+            wanted = [*prices.statements(cost), *view_statements(cost)]
+            comment = prices.comment([*wanted, duckdb.__version__])
+            if connection.execute(f"SELECT {_PRICES}").fetchall() != [(comment,)]:
+                for statement in (*wanted, f"COMMENT ON TABLE {prices.NAME} IS {quoted(comment)}"):
+                    connection.execute(statement)
         undo.pop_all()
     return connection
 
