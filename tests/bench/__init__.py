@@ -1,1 +1,1 @@
-"""Benchmarks: what they print are ratios, for a machine's own speed says nothing; nothing here fails."""
+"""Benchmarks: what they print are ratios, for a machine's own speed says nothing; no test asserts a time."""

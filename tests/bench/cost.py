@@ -1,4 +1,4 @@
-"""What pricing costs: ``python -m tests.bench.cost [--quick]``; reports over small completions, as ratios to a floor.
+"""What pricing costs: reports over small completions, as ratios to a floor.
 
 The floor of a question is the same sum of tokens over the table, without prices. The snapshot is made in place: what is
 measured is the program's own commands on it, and what opening the writer's file costs a night.
@@ -17,10 +17,13 @@ import duckdb
 
 from pipeline.cost.settings import Cost
 from pipeline.load.duckdb import DuckDBDestination, shown
-from tests.bench.child import measured
+from tests.bench.measure import measured
+from tests.bench.ours import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.bench.report import Report
 
 #: Six models, two tiers, a tag of twenty values; a month holds a twelfth of it all.
 _ROWS = """
@@ -82,29 +85,27 @@ def seconds(work: Callable[[], object]) -> float:
     return best
 
 
-def measure(folder: Path, count: int) -> None:
-    """Measure each command on one size, and tell."""
+def measure(report: Report) -> None:
+    """Measure each command on every size."""
+    for count in report.size.counts:
+        with tempfile.TemporaryDirectory() as folder:
+            _measure(report, Path(folder), count)
+
+
+def _measure(report: Report, folder: Path, count: int) -> None:
     data, snapshot = folder / "data", folder / "data" / "warehouse.duckdb"
     make(data, count)
     with closing(duckdb.connect(snapshot, read_only=True)) as connection:
         floor = seconds(lambda: connection.execute(_FLOOR).fetchall())
-    print(f"\n{count:,} completions; floor (tokens by model, no prices): {floor:.3f} s")
-    print(f"{'':34} {'seconds':>8} {'x floor':>8} {'rows/s':>12} {'peak MB':>8}")
+    report.note(f"{count:,} completions; floor (tokens by model, no prices): {floor:.3f} s")
     for name, arguments in COMMANDS.items():
         out = ("--out", folder / "report.html") if arguments[0] == "report" else ()
-        peak, took = min((measured(*arguments, "--data", data, *out) for _ in range(3)), key=lambda one: one[1])
-        print(f"{name:34} {took:8.2f} {took / floor:8.1f} {count / took:12,.0f} {peak:8.0f}")
+        command = [sys.executable, "-m", "pipeline", *arguments, "--data", data, *out]
+        costs = [measured(command, env=KEY) for _ in range(report.size.rounds)]
+        best = min(costs, key=lambda one: one.seconds)
+        report.took(1, name, best, ratio=best.seconds / floor)
+        report.note(f"{count / best.seconds:,.0f} rows/s")
     opening = seconds(lambda: DuckDBDestination(snapshot, cost=Cost()).close())
     looking = seconds(lambda: shown(snapshot))
-    print(f"a night: opening the writer's file with its views {opening:.3f} s, comparing what is shown {looking:.3f} s")
-
-
-def main(counts: tuple[int, ...]) -> None:
-    """Measure every size."""
-    for count in counts:
-        with tempfile.TemporaryDirectory() as folder:
-            measure(Path(folder), count)
-
-
-if __name__ == "__main__":
-    main((100_000,) if "--quick" in sys.argv else (1_000_000, 10_000_000))
+    report.result("a night: opening the writer's file with its views", [opening], "s")
+    report.result("a night: comparing what is shown", [looking], "s")
