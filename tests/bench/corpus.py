@@ -2,19 +2,15 @@
 
 Twenty thousand bodies come from the sandbox's generator and are repeated with ids and seconds of their own: far more
 than a compressor looks back. An id ends with the completion's place in the list, so that a server needs no index.
-The bodies lie in a file in memory, from which the kernel sends them without a copy.
 """
 
 from __future__ import annotations
 
-import mmap
-import os
 import random
-import tempfile
 from array import array
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.sandbox.body import encode
 from pipeline.sandbox.generate import month
@@ -73,37 +69,28 @@ class Corpus:
         rng = random.Random(f"bench {count}")
         self.seconds = array("q", _seconds(rng, count, nights))
         self.starts = array("q", [0])
-        self._file = _file()
         templates = _small() if small else _full()
-        end = 0
+        text = bytearray()
         for place, second in enumerate(self.seconds):
-            text = templates[place * 7919 % len(templates)].filled(id_at(place, rng), second)
-            self._file.write(b"%b," % text)
-            end += len(text) + 1
-            self.starts.append(end)
-        self._file.flush()
-        self.text = mmap.mmap(self.file, 0, access=mmap.ACCESS_READ)
+            text += templates[place * 7919 % len(templates)].filled(id_at(place, rng), second)
+            text += b","
+            self.starts.append(len(text))
+        self.text = memoryview(text)
 
     def __len__(self) -> int:
         return len(self.seconds)
 
-    @property
-    def file(self) -> int:
-        """The descriptor of the file that holds the text."""
-        return self._file.fileno()
+    def rows(self, first: int, last: int) -> memoryview:
+        """Return the bodies with first <= place < last, with commas between."""
+        return self.text[self.starts[first] : max(self.starts[first], self.starts[last] - 1)]
 
-    def span(self, first: int, last: int) -> range:
-        """Return where the bodies with first <= place < last stand, with commas between."""
-        return range(self.starts[first], max(self.starts[first], self.starts[last] - 1))
-
-    def row(self, place: int) -> bytes:
+    def row(self, place: int) -> memoryview:
         """Return one body."""
-        where = self.span(place, place + 1)
-        return self.text[where.start : where.stop]
+        return self.rows(place, place + 1)
 
     def id(self, place: int) -> bytes:
         """Return the id of one completion."""
-        text = self.text[self.starts[place] : self.starts[place] + 100]
+        text = bytes(self.text[self.starts[place] : self.starts[place] + 100])
         return text.partition(b'"id":"')[2][:_ID]
 
     def beyond(self, id_: str) -> int:
@@ -133,13 +120,6 @@ def _seconds(rng: random.Random, count: int, nights: int) -> Iterator[int]:
         yield from sorted(rng.randrange(start, start + DAY - MARGIN) for _ in range(NIGHT))
 
 
-def _file() -> IO[bytes]:
-    """Open a file that lies in memory where the system has such files."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("corpus"), "w+b", buffering=1 << 20)
-    return cast("IO[bytes]", tempfile.TemporaryFile(buffering=1 << 20))
-
-
 def _full() -> list[Template]:
     collector = _Collector([])
     month(cast("Store", collector), completions=TEMPLATES)
@@ -147,6 +127,14 @@ def _full() -> list[Template]:
 
 
 def _small() -> list[Template]:
-    """Make bodies of about 200 bytes."""
+    """Make bodies of about 250 bytes, with one short answer."""
     bodies = (completion(number, TEMPLATES) for number in range(TEMPLATES))
-    return [Template.of({key: body[key] for key in ("id", "created", "model", "usage")}) for body in bodies]
+    return [Template.of({**_less(body), "choices": [_choice(number)]}) for number, body in enumerate(bodies)]
+
+
+def _less(body: dict[str, Any]) -> dict[str, Any]:
+    return {key: body[key] for key in ("id", "created", "model", "usage")}
+
+
+def _choice(number: int) -> dict[str, Any]:
+    return {"index": 0, "message": {"role": "assistant", "content": str(number)}, "finish_reason": "stop"}

@@ -45,10 +45,10 @@ def measure(report: Report) -> None:
     report.result("messages, 32 in flight", faster, "x faster by the call", least="24", goal="30")
 
 
-def _night(program: Program, messages: int, **settings: object) -> Night:
+def _night(program: Program, expected: int, **settings: object) -> Night:
     """Export anew; ends the benchmark where messages are missing."""
     program.clear()
     done = program.night(**settings)
-    if done.source["messages"] != messages or done.source["messages_waiting"]:
-        sys.exit(f"messages of {messages:,} completions were asked for: {done.source}")
+    if done.source["messages"] != expected or done.source["messages_waiting"]:
+        sys.exit(f"messages of {expected:,} completions were asked for: {done.source}")
     return done

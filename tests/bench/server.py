@@ -1,7 +1,7 @@
 """A server that costs next to nothing: ``python -m tests.bench.server COUNT [--small] [--nights N]``, from memory.
 
 It speaks the list, one completion and its messages, with the recorded service's cursor (``after`` means beyond that
-row's second). A thread per connection hands the bodies to the kernel by place: no byte of them passes through Python.
+row's second). A thread per connection hands the bodies to the kernel as they lie in memory.
 
     /set?delay=0.05     seconds to wait before each answer
     /set?visible=1000   how many completions, the oldest, are listed
@@ -12,36 +12,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.bench.corpus import Corpus, place_of
 from tests.bench.small import NOW
+
+if TYPE_CHECKING:
+    #: What answers, in parts.
+    Body = list[bytes | memoryview]
 
 LIST = "/v1/chat/completions"
 _MESSAGES = b'{"object":"list","data":[{"id":"m-0","role":"user","content":"What is it?"}],"has_more":false}'
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: %b\r\nContent-Length: %d\r\n\r\n"
 #: A whole page fits, so that handing it over need not wait for the reader.
 _BUFFER = 4_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """What answers: bytes, a span of the corpus's file, bytes."""
-
-    head: bytes
-    span: range = range(0)
-    tail: bytes = b""
-
-    def __len__(self) -> int:
-        return len(self.head) + len(self.span) + len(self.tail)
 
 
 class Place:
@@ -66,19 +57,19 @@ class Place:
         query = dict(parse_qsl(url.query))
         if url.path == "/spent":
             told = {"cpu": time.process_time(), "requests": self.requests, "first": self.first}
-            return Body(json.dumps(told).encode())
+            return [json.dumps(told).encode()]
         if url.path == "/set":
             self.delay = float(query.get("delay", self.delay))
             self.visible = int(query.get("visible", self.visible))
             self.first = None
-            return Body(b"{}")
+            return [b"{}"]
         self.requests += 1
         self.first = self.first or time.monotonic()
         if url.path == LIST:
             return self._page(query)
         if url.path.endswith("/messages"):
-            return Body(_MESSAGES)
-        return Body(self.corpus.row(place_of(url.path.rpartition("/")[2])))
+            return [_MESSAGES]
+        return [self.corpus.row(place_of(url.path.rpartition("/")[2]))]
 
     def _page(self, query: dict[str, str]) -> Body:
         """Return a page; only one in falling order is put together row by row."""
@@ -87,11 +78,11 @@ class Place:
             last = min(self.corpus.before(after), self.visible) if after else self.visible
             first = max(0, last - limit)
             rows = b",".join(self.corpus.row(place) for place in range(last - 1, first - 1, -1))
-            return Body(_OPEN + rows, tail=self._tail(last - 1, first, is_empty=first >= last, has_more=first > 0))
+            return [_OPEN, rows, self._tail(last - 1, first, is_empty=first >= last, has_more=first > 0)]
         first = min(self.corpus.beyond(after), self.visible) if after else 0
         last = min(first + limit, self.visible)
         tail = self._tail(first, last - 1, is_empty=first >= last, has_more=last < self.visible)
-        return Body(_OPEN, self.corpus.span(first, last), tail)
+        return [_OPEN, self.corpus.rows(first, last) if first < last else b"", tail]
 
     def _tail(self, first: int, last: int, *, is_empty: bool, has_more: bool) -> bytes:
         ends = [b"null" if is_empty else b'"%b"' % self.corpus.id(place) for place in (first, last)]
@@ -125,16 +116,13 @@ def converse(connection: socket.socket, place: Place) -> None:
 
 
 def send(connection: socket.socket, place: Place, body: Body) -> None:
-    """Hand one answer to the kernel."""
-    head = _HEAD % (place.date, len(body)) + body.head
-    if not body.span:
-        connection.sendall(head + body.tail)
-        return
-    connection.sendall(head, getattr(socket, "MSG_MORE", 0))
-    at = body.span.start
-    while at < body.span.stop:
-        at += os.sendfile(connection.fileno(), place.corpus.file, at, body.span.stop - at)
-    connection.sendall(body.tail)
+    """Hand one answer to the kernel, mostly at once."""
+    parts = [_HEAD % (place.date, sum(map(len, body))), *body]
+    sent = connection.sendmsg(parts)
+    for part in parts:
+        if sent < len(part):
+            connection.sendall(memoryview(part)[sent:])
+        sent = max(0, sent - len(part))
 
 
 def accept(listener: socket.socket, place: Place) -> None:
