@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,14 +12,52 @@ from pipeline.result import DestinationResult
 from pipeline.transform.flatten import flatten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from concurrent.futures import Future
 
     from pipeline.archive.segments import Archive
-    from pipeline.handoff import Batch, Destination
+    from pipeline.handoff import Batch, Destination, Segment
     from pipeline.stopping import Stop
 
-#: Arrow bytes loaded in one act. Fewer acts cost fewer transactions and rewrites; more bytes cost memory.
+#: Arrow bytes loaded in one act. Fewer acts cost fewer statements and rewrites; more bytes cost memory.
 GROUP_BYTES = 64 * 2**20
+#: Arrow bytes after which a destination makes durable what it was given: at most so much is loaded again after a crash.
+SETTLE_BYTES = 2**30
+#: Seconds between two looks at an archive that grows.
+LOOK = 0.05
+
+
+class Growing:
+    """An archive that a walk may still write to; whoever reads it follows."""
+
+    def __init__(self, archive: Archive) -> None:
+        self.archive = archive
+        self._ended = threading.Event()
+
+    def end(self) -> None:
+        """Say that nothing more comes."""
+        self._ended.set()
+
+    def after(self, number: int) -> Iterator[Segment]:
+        """Read every segment behind ``number``, as they come, until nothing more does."""
+        while True:
+            is_over = self._ended.is_set()  # looked at first: what was written before the end is seen
+            last = self.archive.last if is_over else self.archive.entered
+            for segment in self.archive.after(number, last):
+                yield segment
+                number = segment.number
+            if is_over:
+                return
+            self._ended.wait(LOOK)
+
+
+@dataclass(slots=True)
+class Group:
+    """Batches that are loaded in one act."""
+
+    batches: list[Batch] = field(default_factory=list)
+    size: int = 0
+    """Arrow bytes."""
 
 
 @dataclass(slots=True)
@@ -28,6 +68,9 @@ class Lane:
     segments: int = 0
     completions: int = 0
     error: PipelineError | None = None
+    _waiting: list[tuple[int, int]] = field(default_factory=list)
+    """Segments and completions of the loads that are not settled yet."""
+    _bytes: int = 0
 
     def holds(self, archive: Archive) -> int:
         """Return the last segment of the archive that the destination holds."""
@@ -40,18 +83,33 @@ class Lane:
             self.error = _ahead(self.destination.name, held, archive)
         return held
 
-    def load(self, batches: Sequence[Batch], *, held: int) -> None:
+    def load(self, group: Group, *, held: int) -> None:
         """Load what the destination does not hold yet; what stops it stops only itself."""
-        wanted = [batch for batch in batches if batch.bookmark.segment > held]
+        wanted = [batch for batch in group.batches if batch.bookmark.segment > held]
         if self.error or not wanted:
             return
         try:
-            self.destination.load(wanted)
+            self.destination.load(wanted, settle=False)
         except PipelineError as error:
             self.error = error
             return
-        self.segments += len(wanted)
-        self.completions += sum(batch.tables["completions"].num_rows for batch in wanted)
+        self._waiting.append((len(wanted), sum(batch.tables["completions"].num_rows for batch in wanted)))
+        self._bytes += group.size
+        if self._bytes >= SETTLE_BYTES:
+            self.settle()
+
+    def settle(self) -> None:
+        """Make durable what was loaded; only that counts."""
+        if self.error:
+            return
+        try:
+            self.destination.settle()
+        except PipelineError as error:
+            self.error = error
+            return
+        self.segments += sum(segments for segments, _ in self._waiting)
+        self.completions += sum(completions for _, completions in self._waiting)
+        self._waiting, self._bytes = [], 0
 
     def result(self) -> DestinationResult:
         """Tell how far it got."""
@@ -77,31 +135,52 @@ class CatchUp:
 
     def load(self, archive: Archive, through: int | None = None) -> None:
         """Load every segment that a lane lacks, up to ``through``; a stop ends it between two acts."""
+        self._load(archive, lambda first: archive.after(first, through))
+
+    def follow(self, growing: Growing) -> None:
+        """Load every segment that a lane lacks, and those that come, until nothing more does."""
+        self._load(growing.archive, growing.after)
+
+    def _load(self, archive: Archive, after: Callable[[int], Iterable[Segment]]) -> None:
+        """Load a group while the next one is flattened."""
         held = {lane.destination.name: lane.holds(archive) for lane in self.lanes}
         first = min((held[lane.destination.name] for lane in self.lanes if not lane.error), default=archive.last)
-        for group in self._groups(archive, first, through):
-            for lane in self.lanes:
-                lane.load(group, held=held[lane.destination.name])
-            self.stop.check()
+        with ThreadPoolExecutor(1) as beside:
+            loading: Future[None] | None = None
+            for group in self._groups(after(first)):
+                if loading:
+                    loading.result()
+                if self.stop.asked:
+                    break
+                loading = beside.submit(self._load_group, group, held)
+                del group
+            if loading:
+                loading.result()
+        for lane in self.lanes:
+            lane.settle()
+        self.stop.check()
+
+    def _load_group(self, group: Group, held: Mapping[str, int]) -> None:
+        for lane in self.lanes:
+            lane.load(group, held=held[lane.destination.name])
 
     def rejected_since(self, source: str, segment: int) -> int:
         """Count the completions rejected in segments behind ``segment``."""
         return sum(count for number, count in self.rejected.get(source, {}).items() if number > segment)
 
-    def _groups(self, archive: Archive, first: int, through: int | None) -> Iterator[list[Batch]]:
+    def _groups(self, segments: Iterable[Segment]) -> Iterator[Group]:
         """Yield flattened segments in groups of some size."""
-        group: list[Batch] = []
-        size = 0
-        for segment in archive.after(first, through):
+        group = Group()
+        for segment in segments:
             batch = flatten(segment, tokens=self.logprobs)
             if batch.rejected:
-                self.rejected.setdefault(archive.source, {})[segment.number] = batch.rejected
-            group.append(batch)
-            size += sum(table.nbytes for table in batch.tables.values())
-            if size >= GROUP_BYTES:
+                self.rejected.setdefault(segment.source, {})[segment.number] = batch.rejected
+            group.batches.append(batch)
+            group.size += sum(table.nbytes for table in batch.tables.values())
+            if group.size >= GROUP_BYTES:
                 yield group
-                group, size = [], 0
-        if group:
+                group = Group()
+        if group.batches:
             yield group
 
 

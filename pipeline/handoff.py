@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
@@ -16,8 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One completion as the API sent it."""
 
     id: str
@@ -142,14 +143,20 @@ class Destination(Protocol):
         """Return the last segment held by source, read from what is stored; a source never loaded is absent."""
         ...
 
-    def load(self, batches: Sequence[Batch]) -> None:
+    def load(self, batches: Sequence[Batch], *, settle: bool = True) -> None:
         """Store batches of one source, oldest first, with the last one's bookmark: all or nothing.
 
-        Loading what is held already changes nothing. A completion in a later batch replaces every row of its older
-        version in all tables, whatever its date. Raises DiskFullError, RefusedError.
+        Durable on return; without ``settle``, when ``settle`` returns, together with all that was loaded before: more
+        is about to come. What fails takes back everything unsettled. Loading what is held already changes nothing. A
+        completion in a later batch replaces every row of its older version in all tables, whatever its date. Raises
+        DiskFullError, RefusedError.
         """
         ...
 
+    def settle(self) -> None:
+        """Make everything durable that was loaded. Raises as ``load``."""
+        ...
+
     def close(self) -> None:
-        """Let go of files and locks; what was loaded is durable."""
+        """Let go of files and locks; what was settled is durable, nothing else is there."""
         ...

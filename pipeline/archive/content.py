@@ -10,9 +10,10 @@ import base64
 import binascii
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -32,14 +33,16 @@ _LONGEST_NAME = 512
 _TOOL_CHOICES = frozenset({b'"none"', b'"auto"', b'"required"'})
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+_NOTHING: Mapping[bytes, bytes] = MappingProxyType({})
+
+
+class Stored(NamedTuple):
     """What goes to the archive of a body, and to the blobs."""
 
     body: bytes
     blobs: tuple[bytes, ...] = ()
     """SHA-256 of what was taken out, in order of appearance; the body names each as ``blob:``."""
-    contents: Mapping[bytes, bytes] = field(default_factory=dict)
+    contents: Mapping[bytes, bytes] = _NOTHING
     """The bytes behind each."""
 
 

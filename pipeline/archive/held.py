@@ -5,9 +5,9 @@ Memory stays flat whatever is held: only segments that overlap the window are re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -29,8 +29,7 @@ _COLUMNS = ["kind", "id", "created", "first_seen", "content_hash"]
 _STATES = pa.array(["completion", "gone"])
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(msgspec.Struct, frozen=True, gc=False):
     """The latest version held of a completion."""
 
     created: int | None
@@ -78,6 +77,8 @@ class Held:
 
     def state(self, id_: str) -> State | None:
         """Return the latest state held; None for an id that is not held."""
+        if not self._undated:
+            return self._states.get(id_)
         states = [state for state in (self._states.get(id_), self._undated.get(id_)) if state]
         return max(states, key=lambda state: (state.segment, state.row), default=None)
 

@@ -160,17 +160,17 @@ class Intake:
         held.add(row.id, State(row.created, first_seen, content_hash, self._archive.last + 1, len(self._rows)))
         self._keep(
             _Kept(
-                kind="completion",
-                id=row.id,
-                created=row.created,
-                fetched_at=now,
-                first_seen=first_seen,
-                is_version=state is not None,
-                previous_created=state.created if state else None,
-                content_hash=content_hash,
-                has_messages=OVERWRITING in stored.body,
-                blobs=stored.blobs,
-                body=stored.body,
+                "completion",
+                row.id,
+                row.created,
+                now,
+                first_seen,
+                state is not None,
+                state.created if state else None,
+                content_hash,
+                OVERWRITING in stored.body,
+                stored.blobs,
+                stored.body,
             ),
             stored,
         )

@@ -104,6 +104,7 @@ class Archive:
         self._tombstones = tombstones.read(self._folder)
         self._footers = [self._footer(number) for number in self._numbers()]
         self._ledger = ledger.read(self._folder) if entries is None else dict(entries)
+        self._last_lost = max((number for number, entry in self._ledger.items() if entry.is_lost), default=0)
 
     @property
     def footers(self) -> list[Footer]:
@@ -113,8 +114,12 @@ class Archive:
     @property
     def last(self) -> int:
         """The number of the newest segment; 0 where there is none. The number of a lost one is not given again."""
-        newest = self._footers[-1].number if self._footers else 0
-        return max([newest, *(number for number, entry in self._ledger.items() if entry.is_lost)])
+        return max(self._footers[-1].number if self._footers else 0, self._last_lost)
+
+    @property
+    def entered(self) -> int:
+        """The number of the newest segment that stands in the ledger: a reader beside the writer goes up to it."""
+        return max(self._ledger, default=0)
 
     @property
     def was_exported(self) -> bool:
@@ -198,6 +203,7 @@ class Archive:
     def _enter(self, entries: dict[int, Entry]) -> None:
         ledger.write(self._folder, entries, scratch=self._scratch)
         self._ledger = entries
+        self._last_lost = max((number for number, entry in entries.items() if entry.is_lost), default=0)
 
     def bury(self, told: Tombstones) -> None:
         """Replace the tombstones: from now on every reader obeys them."""
@@ -360,7 +366,7 @@ def _unreadable(path: Path, why: str) -> FolderError:
 
 def _describe(table: pa.Table, source: str, number: int, reading: Reading) -> Footer:
     is_completion = pc.equal(table["kind"], "completion")
-    completions = table.filter(is_completion)
+    completions = table.select(["created", "is_version"]).filter(is_completion)
     bounds = pc.min_max(table["created"])
     counts = {pair["values"]: pair["counts"] for pair in table["kind"].value_counts().to_pylist()}
     return Footer(

@@ -49,9 +49,13 @@ class _Envelope(msgspec.Struct):
     has_more: bool
 
 
-class _Head(msgspec.Struct):
+class _Head(msgspec.Struct, gc=False):
     id: str
     created: int
+
+
+class _Heads(msgspec.Struct):
+    data: list[_Head]
 
 
 class _Filtered(msgspec.Struct):
@@ -60,6 +64,7 @@ class _Filtered(msgspec.Struct):
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
+_heads = msgspec.json.Decoder(_Heads)
 _head = msgspec.json.Decoder(_Head)
 _filtered = msgspec.json.Decoder(_Filtered)
 
@@ -71,7 +76,16 @@ def decode(body: bytes, *, server_time: int) -> Page:
         raw_rows, has_more = [bytes(raw) for raw in envelope.data], envelope.has_more
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         raw_rows, has_more = _split(body)
-    return Page(tuple(map(_row, raw_rows)), has_more, server_time)
+    return Page(tuple(_rows(body, raw_rows)), has_more, server_time)
+
+
+def _rows(page: bytes, raw_rows: list[bytes]) -> Iterable[Row]:
+    """Read the head of each row: of all at once, which is cheaper, where none is unusual."""
+    try:
+        heads = _heads.decode(page).data
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return map(_row, raw_rows)
+    return map(_headed, heads, raw_rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +151,10 @@ def _row(body: bytes) -> Row:
         head = _head.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return _odd_row(body)
+    return _headed(head, body)
+
+
+def _headed(head: _Head, body: bytes) -> Row:
     if not head.id or head.created not in _INT64:
         return _odd_row(body)
     return Row(head.id, head.created, body)

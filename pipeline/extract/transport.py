@@ -96,7 +96,7 @@ class Transport:
         self._address = address
         self._guard = guard
         with _explained(address):
-            address.url_of()
+            self._list_url = address.list_url
             self._fixed = address.query
             self._http = httpx.Client(
                 headers=dict(headers),
@@ -120,7 +120,8 @@ class Transport:
     def _ask(self, method: str, query: Query, below: tuple[str, ...]) -> Answer:
         try:
             with _explained(self._address), self._guard():
-                return self._read(method, {**self._fixed, **query}, self._address.url_of(*below))
+                url = self._address.url_of(*below) if below else self._list_url
+                return self._read(method, {**self._fixed, **query}, url)
         except httpx.HTTPError as error:
             raise BrokenError(_plain(error)) from error
 

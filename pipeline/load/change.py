@@ -13,7 +13,7 @@ from pipeline.load.update import updated
 from pipeline.schema import TABLES, TIMESTAMP, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pipeline.handoff import Batch, Bookmark
 
@@ -47,9 +47,32 @@ def order(table: Table) -> list[str]:
     return [name for name in columns if name in table.columns.names]
 
 
-def arrange(rows: pa.Table, columns: Iterable[str]) -> pa.Table:
-    """Sort rows, NULL last."""
+def arrange(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """Sort rows, NULL last; the very same table, uncopied, where they are sorted already, as a walk gives them."""
+    if _are_sorted(rows, columns):
+        return rows
     return rows.take(pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in columns]))
+
+
+def _are_sorted(rows: pa.Table, columns: Sequence[str]) -> bool:
+    """Tell whether each row stands where a sort would leave it; a NULL is not looked into, and counts as unsorted."""
+    if rows.num_rows <= 1:
+        return True
+    tied: pa.Array | None = None  # positions whose row and the next one are alike so far
+    for name in columns:
+        column = rows[name].combine_chunks()
+        if column.null_count:
+            return False
+        before, after = column.slice(0, len(column) - 1), column.slice(1)
+        if tied is not None:
+            before, after = before.take(tied), after.take(tied)
+        if pc.any(pc.greater(before, after)).as_py():
+            return False
+        alike = pc.indices_nonzero(pc.equal(before, after))
+        tied = alike if tied is None else tied.take(alike)
+        if not len(tied):
+            return True
+    return True
 
 
 def without(rows: pa.Table, column: str, values: pa.Array) -> pa.Table:
@@ -95,8 +118,11 @@ def _latest(batches: Sequence[Batch]) -> dict[str, pa.Table]:
     kept: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
     for position, batch in enumerate(batches):
         later = _replaces(batches[position + 1 :])
+        here = [*batch.tables["rejects"]["completion_id"].chunks, *batch.tables["completions"]["id"].chunks]
+        is_same = any(pc.any(pc.is_in(ids, value_set=later["completions"])).as_py() for ids in here)
         for name, rows in batch.tables.items():
-            kept[name].append(without(rows, TABLES[name].identity, later[name]))
+            is_touched = is_same or TABLES[name].replaced_by != "completion"
+            kept[name].append(without(rows, TABLES[name].identity, later[name]) if is_touched else rows)
     return {name: pa.concat_tables([TABLES[name].columns.empty_table(), *parts]) for name, parts in kept.items()}
 
 

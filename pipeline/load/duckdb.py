@@ -64,24 +64,51 @@ class DuckDBDestination:
     def __init__(self, path: Path, *, logprobs: bool = False, cost: Cost | None = None) -> None:
         self._path = path
         self._connection = _open(path, digest(logprobs=logprobs), cost or Cost())
+        self._is_unsettled = False
 
     def bookmarks(self) -> Mapping[str, int]:
         """Return the last segment held by source."""
         with self._door():
             return dict(self._connection.execute("SELECT source, segment FROM bookmarks").fetchall())
 
-    def load(self, batches: Sequence[Batch]) -> None:
-        """Store batches of one source and the bookmark in one transaction."""
+    def load(self, batches: Sequence[Batch], *, settle: bool = True) -> None:
+        """Store batches of one source and the bookmark in one transaction; unsettled, it stays open for the next load.
+
+        A row group that is committed before it is full is written again: long transactions write each but once.
+        """
         held = self.bookmarks().get(batches[0].bookmark.source, 0) if batches else 0
         if change := work_out(batches, held):
-            with self._door(), _transaction(self._connection):
+            with self._door(), self._undone_on_error():
+                if not self._is_unsettled:
+                    self._connection.begin()
+                    self._is_unsettled = True
                 _store(self._connection, change)
-            reach("duckdb.committed")
+        if settle:
+            self.settle()
+
+    def settle(self) -> None:
+        """Commit what was loaded."""
+        if not self._is_unsettled:
+            return
+        with self._door(), self._undone_on_error():
+            self._connection.commit()
+            self._is_unsettled = False
+        reach("duckdb.committed")
 
     def close(self) -> None:
-        """Write everything into the file itself and let go of it."""
+        """Write everything settled into the file itself and let go of it."""
         with explained(self._path):
             self._connection.close()
+
+    @contextlib.contextmanager
+    def _undone_on_error(self) -> Iterator[None]:
+        """Take back everything unsettled where the block fails."""
+        try:
+            yield
+        except BaseException:
+            self._is_unsettled = False
+            _roll_back(self._connection)
+            raise
 
     @contextlib.contextmanager
     def _door(self) -> Iterator[None]:
@@ -212,11 +239,15 @@ def _transaction(connection: DuckDBPyConnection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        # After a fatal error even this fails; then the file holds what was committed before, and needs no rollback.
-        with contextlib.suppress(duckdb.Error):
-            connection.rollback()
+        _roll_back(connection)
         raise
     connection.commit()
+
+
+def _roll_back(connection: DuckDBPyConnection) -> None:
+    # After a fatal error even this fails; then the file holds what was committed before, and needs no rollback.
+    with contextlib.suppress(duckdb.Error):
+        connection.rollback()
 
 
 def _store(connection: DuckDBPyConnection, change: Change) -> None:
@@ -266,8 +297,9 @@ def _spans(dates: Iterable[dt.date]) -> Iterator[tuple[dt.date, dt.date]]:
     return zip(firsts, lasts, strict=True)
 
 
-def _execute(connection: DuckDBPyConnection, sql: str, parameters: list[str], incoming: pa.Table) -> None:
-    """Run a statement that reads ``incoming``; the name is part of the transaction, so a rollback takes it away."""
-    connection.register("incoming", incoming)
+def _execute(connection: DuckDBPyConnection, sql: str, parameters: list[str], incoming: pa.Table) -> None:  # noqa: ARG001
+    """Run a statement that reads ``incoming``: DuckDB finds the variable here by its name.
+
+    A name that was registered would hold the rows in memory until the transaction ends.
+    """
     connection.execute(sql, parameters)
-    connection.unregister("incoming")

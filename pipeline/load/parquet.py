@@ -60,13 +60,17 @@ class ParquetDestination:
         """Return the last segment held by source."""
         return dict(self._manifest.bookmarks)
 
-    def load(self, batches: Sequence[Batch]) -> None:
-        """Merge batches of one source into the files of their dates, then move the bookmark."""
+    def load(self, batches: Sequence[Batch], *, settle: bool = True) -> None:
+        """Merge batches of one source into the files of their dates, then move the bookmark; always settled."""
+        del settle
         held = self._manifest.bookmarks.get(batches[0].bookmark.source, 0) if batches else 0
         if change := work_out(batches, held):
             with files.explained(self._root):
                 self._prepare()
                 self._load(change)
+
+    def settle(self) -> None:
+        """Return at once: a load is durable when it returns."""
 
     def close(self) -> None:
         """Return at once: no file stays open between loads."""

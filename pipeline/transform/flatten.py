@@ -24,7 +24,9 @@ def flatten(segment: Segment, *, tokens: bool = False) -> Batch:
     """
     received = _of(segment, "completion")
     every = versions.read(received)
-    read, gone = every.latest(), Gone.of(_of(segment, "gone"))
+    latest, gone = every.latest(), Gone.of(_of(segment, "gone"))
+    read = latest.arranged()
+    every = read if latest is every else every
     parents, all_parents = Parents.of(segment, read), Parents.of(segment, every)
     turns = messages.fetched(segment, _of(segment, "messages"))
     inline = messages.inline(all_parents, every, turns)

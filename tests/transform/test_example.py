@@ -100,7 +100,8 @@ def test_recorded_pages_arrive_whole():
         assert _as_sent(found) == _told(sent[found["id"]])
     answers = {found["completion_id"]: found["content"] for found in rows(batch, "choices")}
     assert answers == {id_: body["choices"][0]["message"]["content"] for id_, body in sent.items()}
-    called = [call for body in sent.values() for call in body["choices"][0]["message"]["tool_calls"] or ()]
+    in_order = sorted(sent.values(), key=lambda body: (body["created"], body["id"]))
+    called = [call for body in in_order for call in body["choices"][0]["message"]["tool_calls"] or ()]
     assert [(found["id"], found["arguments"]) for found in rows(batch, "tool_calls")] == [
         (call["id"], call["function"]["arguments"]) for call in called
     ]
