@@ -32,7 +32,7 @@ class Benchmark(NamedTuple):
 BENCHMARKS = {
     "start": Benchmark("start.measure", Size((), 3), Size((), 5)),
     "export": Benchmark("export.measure", Size((50_000,)), Size((500_000,))),
-    "peers": Benchmark("peers.measure", Size((5_000,)), Size((20_000,))),
+    "peers": Benchmark("peers.measure", Size((20_000,)), Size((20_000,))),
     "latency": Benchmark("latency.one_walk", Size((20_000,), 1), Size((100_000,))),
     "ends": Benchmark("latency.both_ends", Size((20_000,), 1), Size((100_000,))),
     "sweep": Benchmark("sweep.measure", Size((100_000,), 1), Size((100_000,))),

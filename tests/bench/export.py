@@ -31,7 +31,14 @@ def measure(report: Report) -> None:
             whole.append(night.whole.seconds / least)
             first.append(((night.whole.since_first or 0) - night.publishing) / least)
             report.took(number, "ours, publishing included", night.whole, ratio=whole[-1])
-            report.took(number, "ours, publishing apart", night.whole, seconds=night.seconds, ratio=apart[-1])
+            report.took(
+                number,
+                "ours, publishing apart",
+                night.whole,
+                seconds=night.seconds,
+                written=night.written,
+                ratio=apart[-1],
+            )
             report.took(number, "floor: bare httpx walk", cost, seconds=after)
             report.note(f"{count / night.whole.seconds:,.0f} completions/s; publishing {night.publishing:.2f} s")
         program.prove(count)

@@ -22,6 +22,11 @@ _COUNT = "SELECT count(*) AS n, count(DISTINCT id) AS ids, count(gone_at) AS gon
 KEY = {"OPENAI_API_KEY": "any"}
 
 
+def knows(setting: str) -> bool:
+    """Tell whether the program has a setting, by the file that lists them all."""
+    return f"# {setting} =" in (ROOT / "pipeline" / "settings.toml").read_text(encoding="utf-8")
+
+
 @dataclass(frozen=True, slots=True)
 class Night:
     """What one run cost, with publishing set apart."""
