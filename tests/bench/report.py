@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from statistics import median
+from subprocess import run
 from typing import TYPE_CHECKING, Any
+
+from tests.bench.service import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,11 +90,12 @@ class Report:
 
     def result(self, what: str, values: Sequence[float], unit: str, *, least: str = "", goal: str = "") -> None:
         """Tell what the rounds come to: their median, and each of them."""
-        told = {"what": what, "median": median(values), "by_round": list(values), "unit": unit}
-        self.results.append({**told, "least": least, "goal": goal})
+        come_to = {"what": what, "median": median(values), "by_round": list(values), "unit": unit}
+        self.results.append({**come_to, "least": least, "goal": goal})
         by_round = " ".join(f"{value:,.2f}" for value in values) if len(values) > 1 else ""
-        asked = f"  (least {least}, goal {goal})" if least else ""
-        print(f"--> {what}: {median(values):,.2f} {unit}  {f'[{by_round}]' if by_round else ''}{asked}", flush=True)
+        asked = ", ".join(f"{name} {target}" for name, target in (("least", least), ("goal", goal)) if target)
+        told = f"{what}: {median(values):,.2f} {unit}"
+        print("-->", told, f" [{by_round}]" if by_round else "", f" ({asked})" if asked else "", flush=True)
 
     def note(self, text: str) -> None:
         """Tell something besides, which is kept with the results."""
@@ -103,6 +107,7 @@ def machine() -> dict[str, Any]:
     """Return where and with what this was measured."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -110,6 +115,12 @@ def machine() -> dict[str, Any]:
         "load": os.getloadavg(),
         "libraries": {name: version(name) for name in _LIBRARIES},
     }
+
+
+def _commit() -> str:
+    """Name what is measured; with -dirty where files differ from it, empty outside a repository."""
+    told = run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False, cwd=ROOT)
+    return told.stdout.strip()
 
 
 def save(file: Path, where: dict[str, Any], reports: Sequence[Report]) -> None:
