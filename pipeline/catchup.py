@@ -23,32 +23,41 @@ if TYPE_CHECKING:
 GROUP_BYTES = 64 * 2**20
 #: Arrow bytes after which a destination makes durable what it was given: at most so much is loaded again after a crash.
 SETTLE_BYTES = 2**30
-#: Seconds between two looks at an archive that grows.
-LOOK = 0.05
 
 
 class Growing:
-    """An archive that a walk may still write to; whoever reads it follows."""
+    """An archive to which another process writes; whoever reads it follows, up to the segment told of last."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, last: int) -> None:
         self.archive = archive
-        self._ended = threading.Event()
+        self._last = last
+        self._is_over = False
+        self._changed = threading.Condition()
+
+    def reach(self, last: int) -> None:
+        """Say that segments up to ``last`` are there."""
+        with self._changed:
+            self._last = max(self._last, last)
+            self._changed.notify()
 
     def end(self) -> None:
         """Say that nothing more comes."""
-        self._ended.set()
+        with self._changed:
+            self._is_over = True
+            self._changed.notify()
 
     def after(self, number: int) -> Iterator[Segment]:
         """Read every segment behind ``number``, as they come, until nothing more does."""
-        while True:
-            is_over = self._ended.is_set()  # looked at first: what was written before the end is seen
-            last = self.archive.last if is_over else self.archive.entered
-            for segment in self.archive.after(number, last):
-                yield segment
-                number = segment.number
-            if is_over:
-                return
-            self._ended.wait(LOOK)
+        while (last := self._beyond(number)) > number:
+            self.archive.look(last)
+            yield from self.archive.after(number, last)
+            number = last
+
+    def _beyond(self, number: int) -> int:
+        """Wait for a segment behind ``number``; return the last one there is."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._last > number or self._is_over)
+            return self._last
 
 
 @dataclass(slots=True)

@@ -108,8 +108,11 @@ def _sync(path: Path, flags: int) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the kernel's lock on ``path``; a second holder gets FolderInUseError with who holds it."""
+def locked(path: Path) -> Iterator[int]:
+    """Hold the kernel's lock on ``path``; a second holder gets FolderInUseError with who holds it.
+
+    Hands out the open file: a process that inherits it holds the lock too.
+    """
     make_folder(path.parent)
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE), "r+", encoding="utf-8") as file:
         try:
@@ -122,7 +125,7 @@ def locked(path: Path) -> Iterator[None]:
         file.truncate(0)
         json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
         file.flush()
-        yield
+        yield file.fileno()
 
 
 def _holder(text: str) -> str:

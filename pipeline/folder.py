@@ -88,14 +88,17 @@ class DataFolder:
 
 
 @contextlib.contextmanager
-def owned(folder: DataFolder, *, share: bool = False) -> Iterator[None]:
-    """Own the data folder for a run: it is ours, private, locked, and free of temp files of a killed run."""
+def owned(folder: DataFolder, *, share: bool = False) -> Iterator[int]:
+    """Own the data folder for a run: it is ours, private, locked, and free of temp files of a killed run.
+
+    Hands out the locked file.
+    """
     _ = folder.exists
     with files.explained(folder.root):
         files.make_folder(folder.root)
-        with files.locked(folder.private / "lock"):
+        with files.locked(folder.private / "lock") as lock:
             if share:
                 folder.root.chmod(_PASSAGE)
             files.clear_scratch(files.make_folder(folder.scratch))
             files.remove(folder.beside)
-            yield
+            yield lock

@@ -1,7 +1,7 @@
 """The nightly loop, and the first file to read: export every source, let destinations catch up, publish.
 
     each source        walks its list into the archive          export.py
-    each destination   loads the segments it does not hold      catchup.py
+    each destination   loads the segments it does not hold      catchup.py; in a long walk beside it, beside.py
     at last            the snapshot is published
 
 A failing source or destination does not stop the others; the result tells of each.
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from pipeline import assemble, forget
 from pipeline.archive import segments
 from pipeline.archive.segments import Archive
+from pipeline.beside import Beside
 from pipeline.catchup import CatchUp, Lane
 from pipeline.errors import ConfigError, FolderError, IncompleteError, PipelineError, worst
 from pipeline.export import Export, Order
@@ -32,6 +33,7 @@ from pipeline.sweeping import SweepOrder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipeline.beside import Loaded
     from pipeline.config import Config, Source
     from pipeline.handoff import Account
     from pipeline.preview import Ends, Preview
@@ -101,8 +103,8 @@ class _Night:
         """Do everything there is to do; a bug in one part is raised after the other parts are done."""
         if not self._folder.exists and (closed := self._knock()):
             return self._result(closed)
-        with owned(self._folder, share=self._config.share == "group"):
-            sources = self._export_and_load()
+        with owned(self._folder, share=self._config.share == "group") as lock:
+            sources = self._export_and_load(lock)
             if not any(done.error for done in self._destinations if done.destination == "duckdb"):
                 self._publish()
         if self._bugs:
@@ -124,7 +126,7 @@ class _Night:
             return _not_asked(source.name)
         return None
 
-    def _export_and_load(self) -> list[SourceResult]:
+    def _export_and_load(self, lock: int) -> list[SourceResult]:
         archives = self._archives()
         if self._damaged and not archives:
             raise next(iter(self._damaged.values()))
@@ -133,9 +135,14 @@ class _Night:
             forget.remove_blobs_of_the_killed(self._folder, list(archives.values()))
         before = dict(self._told)
         self._accounts = {source: archive.account for source, archive in archives.items()}
-        results = [self._export(source, archives.get(source.name)) for source in self._config.sources]
+        beside = Beside(self._config, [name for name in archives if name in self._configured], lock)
+        try:
+            results = [self._export_one(source, archives.get(source.name), beside) for source in self._config.sources]
+            loaded = beside.end(self._stop)
+        finally:
+            beside.kill()
         reach("run.extracted")
-        rejected = self._load(list(archives.values()), before)
+        rejected = self._load(list(archives.values()), before, loaded)
         reach("run.loaded")
         results += [refused(name, self._damaged[name]) for name in sorted(self._damaged.keys() - self._configured)]
         return [_judge(result, rejected.get(result.source, 0), self._damaged.get(result.source)) for result in results]
@@ -159,9 +166,21 @@ class _Night:
 
     # -- export ---------------------------------------------------------------------------------------------------
 
-    def _export(self, source: Source, archive: Archive | None) -> SourceResult:
+    def _export_one(self, source: Source, archive: Archive | None, beside: Beside) -> SourceResult:
+        """Export a source, and tell the process that may load beside it how far its archive is."""
         if archive is None:
             return refused(source.name, self._damaged[source.name])
+
+        def observe(progress: Progress) -> None:
+            beside.tell(source.name, archive.entered, progress.bytes)
+            self._observe(progress)
+
+        try:
+            return self._export(source, archive, observe)
+        finally:
+            beside.over(source.name, archive.entered)
+
+    def _export(self, source: Source, archive: Archive, observe: Callable[[Progress], None]) -> SourceResult:
         order = self._order(source)
         try:
             self._stop.check()
@@ -177,7 +196,7 @@ class _Night:
                     blobs=assemble.blobs(self._folder),
                     stop=self._stop,
                     claim=lambda account: self._claim(source, account),
-                    observe=self._observe,
+                    observe=observe,
                 ).run(ends.pages if ends else ())
         except PipelineError as error:
             return refused(source.name, error)
@@ -229,10 +248,16 @@ class _Night:
 
     # -- load and publish -----------------------------------------------------------------------------------------
 
-    def _load(self, archives: list[Archive], before: dict[str, int]) -> dict[str, int]:
-        """Let every destination catch up; returns how many completions of this run were rejected, by source."""
+    def _load(self, archives: list[Archive], before: dict[str, int], loaded: Loaded) -> dict[str, int]:
+        """Let every destination catch up with what was not loaded beside the walk.
+
+        Returns how many completions of this run were rejected, by source.
+        """
         with contextlib.ExitStack() as opened:
-            catch_up = CatchUp(self._lanes(opened, archives), self._stop, self._config.logprobs)
+            lanes = self._lanes(opened, archives)
+            catch_up = CatchUp(lanes, self._stop, self._config.logprobs, loaded.rejected)
+            for lane in lanes:
+                lane.segments, lane.completions = loaded.lanes.get(lane.destination.name, (0, 0))
             with contextlib.suppress(StoppedError):
                 for archive in archives:
                     self._stop.check()

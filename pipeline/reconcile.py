@@ -88,7 +88,7 @@ class _Reconciliation:
             self._load(list(archives.values()))
         return self._compare(period, fetched, organization.requests)
 
-    def _owned(self) -> contextlib.AbstractContextManager[None]:
+    def _owned(self) -> contextlib.AbstractContextManager[int]:
         return owned(self._folder, share=self._config.share == "group")
 
     def _period(self, since: dt.date | None, until: dt.date | None, archives: Iterable[Archive]) -> Period:

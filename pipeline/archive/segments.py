@@ -167,6 +167,12 @@ class Archive:
         """Return the second up to which everything has been read under ``fingerprint``."""
         return coverage.position(self.spans(fingerprint))
 
+    def look(self, through: int) -> None:
+        """Take note of segments up to ``through`` that another process has written since."""
+        behind = self._footers[-1].number if self._footers else 0
+        there = (number for number in range(behind + 1, through + 1) if self.path(number).exists())
+        self._footers += [self._footer(number) for number in there]
+
     def append(self, table: pa.Table, reading: Reading) -> Footer:
         """Write the next segment and enter it in the ledger; when this returns both are durable."""
         footer = self._write(table, self.last + 1, reading)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
     from pipeline.handoff import Batch, Bookmark
 
+#: Columns that a walk gives in order by itself: created_date and created.
+_LEADING = 2
+#: Stretches that are sorted by themselves: more than seconds cut by the segments of one act.
+_STRETCHES = 64
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -49,30 +54,52 @@ def order(table: Table) -> list[str]:
 
 def arrange(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
     """Sort rows, NULL last; the very same table, uncopied, where they are sorted already, as a walk gives them."""
-    if _are_sorted(rows, columns):
-        return rows
+    stretches = _unsorted(rows, columns)
+    if stretches is None:
+        return _sorted(rows, columns)
+    parts, done = [], 0
+    for start, end in stretches:
+        parts += [rows.slice(done, start - done), _sorted(rows.slice(start, end - start), columns)]
+        done = end
+    return pa.concat_tables([*parts, rows.slice(done)]) if parts else rows
+
+
+def _sorted(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
     return rows.take(pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in columns]))
 
 
-def _are_sorted(rows: pa.Table, columns: Sequence[str]) -> bool:
-    """Tell whether each row stands where a sort would leave it; a NULL is not looked into, and counts as unsorted."""
-    if rows.num_rows <= 1:
-        return True
+def _unsorted(rows: pa.Table, columns: Sequence[str]) -> list[tuple[int, int]] | None:
+    """Return the stretches of rows, alike in the first two columns, that need sorting: seconds that a segment cuts.
+
+    None where that does not help: more than a few, or a NULL among what is compared.
+    """
+    found: set[tuple[int, int]] = set()
     tied: pa.Array | None = None  # positions whose row and the next one are alike so far
-    for name in columns:
+    for depth, name in enumerate(columns):
         column = rows[name].combine_chunks()
-        if column.null_count:
-            return False
-        before, after = column.slice(0, len(column) - 1), column.slice(1)
+        before, after = column.slice(0, max(0, len(column) - 1)), column.slice(1)
         if tied is not None:
             before, after = before.take(tied), after.take(tied)
-        if pc.any(pc.greater(before, after)).as_py():
-            return False
+        wrong = pc.indices_nonzero(pc.greater(before, after))
+        if before.null_count or after.null_count or (len(wrong) and depth < _LEADING) or len(wrong) > _STRETCHES:
+            return None
+        if tied is not None:
+            found.update(_alike(rows, columns, tied[at].as_py()) for at in wrong.to_pylist())
         alike = pc.indices_nonzero(pc.equal(before, after))
         tied = alike if tied is None else tied.take(alike)
-        if not len(tied):
-            return True
-    return True
+    return sorted(found) if len(found) <= _STRETCHES else None
+
+
+def _alike(rows: pa.Table, columns: Sequence[str], at: int) -> tuple[int, int]:
+    """Return where the rows begin and end that are as the one at ``at`` in the first columns."""
+    leading = [rows[name] for name in columns[:_LEADING]]
+    place = tuple(column[at].as_py() for column in leading)
+
+    def key(row: int) -> tuple[object, ...]:
+        return tuple(column[row].as_py() for column in leading)
+
+    everywhere = range(rows.num_rows)
+    return bisect.bisect_left(everywhere, place, key=key), bisect.bisect_right(everywhere, place, key=key)
 
 
 def without(rows: pa.Table, column: str, values: pa.Array) -> pa.Table:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pipeline.transform.shapes import Shape
 
 _EPOCH = pa.scalar(0, pa.date32())
-_NULL = msgspec.Raw(b"null")
+_NULL = b"null"
 
 
 def table(name: str, columns: Mapping[str, Sequence[Any] | pa.Array]) -> pa.Table:
@@ -42,8 +41,11 @@ def fields(shapes: Sequence[Shape], *names: str, prefix: str = "") -> dict[str, 
 
 def texts(shapes: Sequence[Shape], *names: str) -> dict[str, list[bytes | None]]:
     """Return JSON fields as columns of the same names; a JSON null is NULL."""
-    columns = fields(shapes, *names)
-    return {name: [bytes(raw) if raw and raw != _NULL else None for raw in columns[name]] for name in names}
+    return {name: [text if text and text != _NULL else None for text in _raw(shapes, name)] for name in names}
+
+
+def _raw(shapes: Sequence[Shape], name: str) -> Iterator[bytes]:
+    return map(bytes, map(attrgetter(name), shapes))
 
 
 def extra(shapes: Sequence[Shape]) -> dict[str, list[str | None]]:

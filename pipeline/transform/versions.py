@@ -62,12 +62,11 @@ def read(received: pa.Table) -> Versions:
     """Read every body; what cannot be read is a reject and stops nothing."""
     completions: list[Completion] = []
     rejects: dict[int, list[Reject]] = {}
-    for row, body in enumerate(received["body"].to_pylist()):
-        completion = strict.decode(body)
-        if completion is None:
-            completion, unfit = lenient.read(body)
-            if unfit:
-                rejects[row] = unfit
+    bodies = received["body"].to_pylist()
+    for row, decoded in enumerate(strict.decode_all(bodies)):
+        completion, unfit = (decoded, []) if decoded is not None else lenient.read(bodies[row])
+        if unfit:
+            rejects[row] = unfit
         completions.append(completion)
     created = columns.timestamps(received["created"].combine_chunks())
     _reject_undated(created, rejects)

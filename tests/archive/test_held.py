@@ -1,9 +1,9 @@
 """What is held of an id: the latest state, found through a window that moves with the walk and stays small."""
 
 import hashlib
-from dataclasses import replace
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,7 +124,7 @@ def test_what_is_not_written_yet_survives_the_window(tmp_path):
     archive = long_archive(tmp_path, segments=6)
     held = Held(archive, window=60)
     held.cover(100, 110)
-    taken = replace(held.state("r100"), content_hash=b"taken", segment=archive.last + 1)
+    taken = msgspec.structs.replace(held.state("r100"), content_hash=b"taken", segment=archive.last + 1)
     held.add("r100", taken)
     held.cover(250, 260)
     held.cover(90, 100)

@@ -1,0 +1,168 @@
+"""A process of its own that loads what a long walk has archived, while the walk goes on: ``python -m pipeline.beside``.
+
+Walking and loading both keep Python busy, and threads of one process would take turns. The helper reads the archive
+like any destination that lags, so it need not be trusted: whatever it did not do, the run does itself afterwards. It
+shares the run's lock on the data folder, and ends at once when the run is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+from pipeline import assemble
+from pipeline.archive.segments import Archive
+from pipeline.catchup import CatchUp, Growing, Lane
+from pipeline.errors import PipelineError
+from pipeline.folder import DataFolder
+from pipeline.stopping import Stop, StoppedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pipeline.config import Config
+
+#: Bytes received after which a helper is worth its start: nights are shorter, first exports longer.
+ENOUGH = 64_000_000
+
+
+class Loaded(msgspec.Struct):
+    """What a helper did."""
+
+    lanes: dict[str, tuple[int, int]] = {}
+    """By destination: segments and completions loaded."""
+    rejected: dict[str, dict[int, int]] = {}
+    """By source and segment: completions with a value that could not be flattened."""
+
+
+class _Told(msgspec.Struct):
+    """One line from the run."""
+
+    source: str = ""
+    last: int = 0
+    """The newest segment that stands in the ledger."""
+    is_over: bool = False
+    """Whether nothing more comes of the source; without a source, of any: stop."""
+
+
+@dataclass(slots=True)
+class Beside:
+    """The run's side: starts a helper when there is enough to do, and tells it what has been archived.
+
+    ``lock`` is the file that is locked: the helper holds it too. ``sources`` are loaded in this order.
+    """
+
+    config: Config
+    sources: Sequence[str]
+    lock: int
+    _helper: subprocess.Popen[bytes] | None = None
+    _told: dict[str, int] = field(default_factory=dict)
+    _over: set[str] = field(default_factory=set)
+
+    def tell(self, source: str, last: int, received: int) -> None:
+        """Say how far a source is archived, and how many bytes were received of it in this run."""
+        if self._told.get(source) == last:
+            return
+        self._told[source] = last
+        if self._helper is None and received >= ENOUGH:
+            self._start()
+        self._say(_Told(source, last))
+
+    def over(self, source: str, last: int) -> None:
+        """Say that nothing more comes of a source."""
+        self._told[source] = last
+        self._over.add(source)
+        self._say(_Told(source, last, is_over=True))
+
+    def end(self, stop: Stop) -> Loaded:
+        """Wait until everything that was told is loaded, or as far as it gets where a stop is asked for."""
+        if self._helper is None:
+            return Loaded()
+        if stop.asked:
+            self._say(_Told(is_over=True))
+        try:
+            out, _ = self._helper.communicate()
+            return msgspec.json.decode(out, type=Loaded)
+        except (msgspec.MsgspecError, OSError):
+            return Loaded()
+
+    def kill(self) -> None:
+        """End the helper at once, where there still is one: what it did not settle is as if it had not been."""
+        if self._helper is not None and self._helper.poll() is None:
+            self._helper.kill()
+            self._helper.communicate()
+
+    def _start(self) -> None:
+        with contextlib.suppress(OSError):
+            self._helper = subprocess.Popen(
+                [sys.executable, "-P", "-m", "pipeline.beside"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=(self.lock,),
+                start_new_session=True,  # Ctrl-C is for the run, which then says what to do
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+            self._write(pickle.dumps((self.config, tuple(self.sources))))
+            for source, last in self._told.items():
+                self._say(_Told(source, last, source in self._over))
+
+    def _say(self, told: _Told) -> None:
+        self._write(msgspec.json.encode(told) + b"\n")
+
+    def _write(self, text: bytes) -> None:
+        if self._helper is not None and self._helper.stdin is not None:
+            with contextlib.suppress(OSError):  # it is gone: the run does the rest itself
+                self._helper.stdin.write(text)
+                self._helper.stdin.flush()
+
+
+# -- the helper's side ---------------------------------------------------------------------------------------------
+
+
+def main(received: BinaryIO, gone: Callable[[], object]) -> Loaded:
+    """Load what the run tells of; ``gone`` is called where the run ends without a word."""
+    config, sources = pickle.load(received)  # noqa: S301 - from the run, over a pipe that nobody else holds
+    folder = DataFolder(config.data)
+    archives = (Archive(folder.archive, source, scratch=folder.scratch) for source in sources)
+    growing = {archive.source: Growing(archive, archive.last) for archive in archives}
+    stop = Stop()
+    threading.Thread(target=_listen, args=(received, growing, stop, gone), daemon=True).start()
+    with contextlib.ExitStack() as opened:
+        names = assemble.destination_names(config)
+        lanes = [Lane(opened.enter_context(assemble.destination(name, config, folder))) for name in names]
+        catch_up = CatchUp(lanes, stop, config.logprobs)
+        with contextlib.suppress(StoppedError, PipelineError):  # the run meets it again, and tells
+            for one in growing.values():
+                catch_up.follow(one)
+    return Loaded({lane.destination.name: (lane.segments, lane.completions) for lane in lanes}, catch_up.rejected)
+
+
+def _listen(received: BinaryIO, growing: dict[str, Growing], stop: Stop, gone: Callable[[], object]) -> None:
+    open_ = set(growing)
+    while open_ and (line := received.readline()):
+        told = msgspec.json.decode(line, type=_Told)
+        if not told.source:
+            stop.asked = True
+        for source in [told.source] if told.source else list(open_):
+            growing[source].reach(told.last)
+            if told.is_over:
+                growing[source].end()
+                open_.discard(source)
+    if open_:
+        gone()
+
+
+if __name__ == "__main__":
+    try:
+        done = main(sys.stdin.buffer, lambda: os._exit(1))
+    except PipelineError:
+        sys.exit(1)  # the run meets it again, and tells
+    sys.stdout.buffer.write(msgspec.json.encode(done))
