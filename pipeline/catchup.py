@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.stopping import Stop
 
 #: Arrow bytes loaded in one act. Fewer acts cost fewer statements and rewrites; more bytes cost memory.
-GROUP_BYTES = 64 * 2**20
+GROUP_BYTES = 48 * 2**20
 #: Arrow bytes after which a destination makes durable what it was given: at most so much is loaded again after a crash.
 SETTLE_BYTES = 2**30
 

@@ -49,6 +49,7 @@ class Source:
     model: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     limit: int = 100
+    both_ends: bool = True
     overlap: float = 6 * 3600.0
     timeout: float = 60.0
     connect_timeout: float = 5.0
@@ -64,7 +65,7 @@ class Source:
     sweep_every: float = 7 * 86_400.0
     sweep_requests: int = 2_000
     sweep_walks: int = 4
-    segment_size: int = 16_000_000
+    segment_size: int = 8_000_000
 
     @property
     def fingerprint(self) -> str:
@@ -240,6 +241,7 @@ SOURCE_SETTINGS: dict[str, Setting] = {
     "metadata_keys": Setting("Only these metadata keys are kept; without it, all.", _keys),
     "sweep_every": Setting("How often everything still listed is walked again, for edits and deletions.", duration),
     "sweep_requests": Setting("Most requests of a sweep in one run; the rest waits for the next.", _requests),
+    "both_ends": Setting("Walk a long first export from its newest end as well.", _switch),
     "sweep_walks": Setting("Walks of a sweep side by side.", _at_once),
     "segment_size": Setting("Bodies read before they are made durable: fetched again, at most, after a crash.", _size),
 }

@@ -20,8 +20,10 @@ from pipeline.archive.marks import Gone
 from pipeline.archive.segments import Reading
 from pipeline.course import Begun, Course
 from pipeline.errors import IncompleteError, PipelineError
+from pipeline.extract.meeting import Meeting
 from pipeline.extract.messages import Witness
 from pipeline.extract.walk import Heard, Refusal, Request, Walk
+from pipeline.extract.workers import Workers
 from pipeline.failpoints import reach
 from pipeline.handoff import Account, Page, Span
 from pipeline.horizon import Horizon, longest, lost
@@ -32,7 +34,7 @@ from pipeline.sweeping import Sweeping, SweepOrder
 from pipeline.usual import RUNS, Past
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from pipeline.archive.blobs import Blobs
     from pipeline.archive.content import Content
@@ -61,6 +63,8 @@ class Order:
     messages_at_once: int
     """Most requests for input messages in flight; 0 fetches none."""
     sweep: SweepOrder
+    from_both_ends: bool = False
+    """Whether a list of which nothing is held is walked from its newest end as well."""
 
 
 class Export:
@@ -94,6 +98,7 @@ class Export:
         behind = [] if self._position is None else anchors(archive, self._position - order.overlap)
         self._newest_anchor = behind[0].created if behind else None
         self._walk = Walk(behind, limit=order.limit)
+        self._meeting: Meeting | None = None
         self._intake = Intake(
             archive, self._position, segment_size=order.segment_size, blobs=blobs, content=order.content
         )
@@ -113,7 +118,7 @@ class Export:
         self._settled = 0
         self._written = Counts()
 
-    def run(self, shown: Iterable[Page] = ()) -> SourceResult:
+    def run(self, shown: Sequence[Page] = ()) -> SourceResult:
         """Walk to the end of the list, or as far as it goes, and tell how far that was.
 
         ``shown`` are pages that were seen before the walk: they are kept, and claim nothing.
@@ -134,10 +139,14 @@ class Export:
             return error
         return None
 
-    def _walk_all(self, shown: Iterable[Page]) -> None:
+    def _walk_all(self, shown: Sequence[Page]) -> None:
+        from_both_ends = self._order.from_both_ends and not self._archive.footers
         for page in shown:
-            self._keep(page)
-        self._read()
+            self._keep(page, from_newest=from_both_ends and page is not shown[0])
+        if from_both_ends:
+            self._read_from_both_ends()
+        else:
+            self._read()
 
     def _past(self) -> Iterator[Past]:
         """Yield what former runs left on record, newest first."""
@@ -249,24 +258,52 @@ class Export:
                 return
             if self._intake.is_full:
                 self._cut(None, is_end=False)
-            answer = self._client.list(request)
-            if isinstance(answer, Refusal):
-                heard = Heard(answer)
-            else:
-                heard = self._keep(answer)
-                if request.after is None and request.order == "asc" and self._began_with is None:
-                    self._began_with = _oldest(answer)
-                self._tell(_newest(answer))
-            reach("run.page")
+            heard = self._heard(request, self._client.list(request))
 
-    def _keep(self, page: Page) -> Heard:
+    def _read_from_both_ends(self) -> None:
+        """Read from the oldest completion on and from the newest one back, side by side, until they meet.
+
+        What comes from the newest end is archived like everything else, and claims nothing before they meet.
+        """
+        meeting = self._meeting = Meeting(self._walk, limit=self._order.limit)
+        with Workers(self._client.list, most=2, stop=self._stop) as workers:
+            asked = {workers.put(request): (is_ahead, request) for is_ahead, request in meeting.first()}
+            while asked:
+                try:
+                    number, answer = workers.get()
+                except PipelineError:
+                    if meeting.is_over:  # the question that was under way when they met
+                        break
+                    raise
+                is_ahead, request = asked.pop(number)
+                following = meeting.hear(self._heard(request, answer, from_newest=not is_ahead), is_ahead=is_ahead)
+                if following is not None:
+                    asked[workers.put(following)] = is_ahead, following
+                if self._intake.is_full:
+                    self._cut(None, is_end=False)
+        if (met_at := meeting.claim()) is not None:
+            self._asked_at = min(met_at, self._asked_at or met_at)
+
+    def _heard(self, request: Request, answer: Page | Refusal, *, from_newest: bool = False) -> Heard:
+        """Keep what a page shows, and tell how far the walk is."""
+        if isinstance(answer, Refusal):
+            heard = Heard(answer)
+        else:
+            heard = self._keep(answer, from_newest=from_newest)
+            if request.after is None and request.order == "asc" and self._began_with is None:
+                self._began_with = _oldest(answer)
+            self._tell(_newest(answer) if request.order == "asc" else self._walk.completed)
+        reach("run.page")
+        return heard
+
+    def _keep(self, page: Page, *, from_newest: bool = False) -> Heard:
         """Keep a page's rows, and answer what was known of them before."""
         if not self._has_answered:
             self._claim(self._client.account)
             self._has_answered = True
         self._asked_at = self._asked_at or page.server_time
         known = self._intake.known(page)
-        self._intake.take(page)
+        self._intake.take(page, from_newest=from_newest)
         self._heard_at = page.server_time
         if (reached := _newest(page)) is not None:
             self._newest_shown = max(reached, self._newest_shown or reached)
@@ -304,6 +341,8 @@ class Export:
         self._is_loss_told = self._is_loss_told or (is_told and course.lost is not None)
         if not is_end:
             self._intake.forget_before(self._walk.completed or 0)
+            if self._meeting and self._meeting.back and self._meeting.back.since is not None:
+                self._intake.forget_after(self._meeting.back.since)
         if spans:
             self._covered, self._asked_at = spans[-1].end, None
 

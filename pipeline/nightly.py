@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from pipeline.result import Progress
 
 
+#: Requests from which on a first export walks from both ends.
+LONG = 20
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What is asked of a run besides the settings."""
@@ -186,11 +190,12 @@ class _Night:
             self._stop.check()
             ends = self._ends.get(source.name)
             with assemble.client(source, ends.account if ends else archive.account, self._stop) as client:
+                is_long = False
                 if not archive.was_exported:
                     ends = ends or look(client, source.limit)
-                    self._prepare(source, ends)
+                    is_long = self._prepare(source, ends)
                 return Export(
-                    order,
+                    replace(order, from_both_ends=is_long and source.both_ends and not _is_filtered(source)),
                     archive,
                     client,
                     blobs=assemble.blobs(self._folder),
@@ -207,12 +212,11 @@ class _Night:
             return SourceResult(source.name, 1, False, None, why_not=f"a bug: {type(error).__name__}")
 
     def _order(self, source: Source) -> Order:
-        is_filtered = bool(source.model or source.metadata)
         sweep = SweepOrder(
             fingerprint=source.fingerprint,
             limit=source.limit,
             requests=source.sweep_requests,
-            walks=1 if is_filtered else source.sweep_walks,
+            walks=1 if _is_filtered(source) else source.sweep_walks,
             every=source.sweep_every,
             is_asked=self._asked.sweep,
             accepts_losses=self._asked.accepts_losses,
@@ -228,11 +232,16 @@ class _Night:
             sweep,
         )
 
-    def _prepare(self, source: Source, ends: Ends) -> None:
-        """Say what a first export is about to do, and refuse one that would fill the disk."""
-        if preview := estimate(source.name, ends, self._folder.root):
+    def _prepare(self, source: Source, ends: Ends) -> bool:
+        """Say what a first export is about to do, and refuse one that would fill the disk; returns whether it is long.
+
+        Only a source that has answered for its newest end can be walked from there.
+        """
+        preview = estimate(source.name, ends, self._folder.root)
+        if preview:
             self._announce(preview)
             preview.insist_on_space(self._folder.root)
+        return preview is not None and len(ends.pages) > 1 and preview.requests >= LONG
 
     def _claim(self, source: Source, account: Account) -> None:
         """Refuse a second source on the same server, organization and project: its rows would count twice (walk 9)."""
@@ -321,6 +330,11 @@ class _Night:
             findings=tuple(self._findings),
             stopped=self._stop.asked,
         )
+
+
+def _is_filtered(source: Source) -> bool:
+    """Tell whether only a part of the list is asked for: then no walk is split (walk 6)."""
+    return bool(source.model or source.metadata)
 
 
 def _not_asked(source: str) -> SourceResult:

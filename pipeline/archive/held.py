@@ -88,6 +88,13 @@ class Held:
         self._undated.pop(id_, None)
         (self._undated if state.created is None else self._states)[id_] = state
 
+    def renumber(self, segment: int, ids: Iterable[str]) -> None:
+        """Note where rows that were taken stand, now that they are written; the last row of an id is its latest."""
+        for row, id_ in enumerate(ids):
+            for states in (self._states, self._undated):
+                if (state := states.get(id_)) is not None:
+                    states[id_] = msgspec.structs.replace(state, segment=segment, row=row)
+
     def forget_before(self, second: int) -> None:
         """Let go of states that the walk has left behind; they are read again should it come back."""
         if self._is_pinned:
@@ -95,6 +102,15 @@ class Held:
         self._from = max(self._from, second)
         self._states = {
             id_: state for id_, state in self._states.items() if state.created is None or state.created >= second
+        }
+
+    def forget_after(self, second: int) -> None:
+        """Let go of states later than ``second``, which a walk from the other end has left behind."""
+        if self._is_pinned:
+            return
+        self._to = min(self._to, second)
+        self._states = {
+            id_: state for id_, state in self._states.items() if state.created is None or state.created <= second
         }
 
     def _reach(self, overlapping: list[Footer], last: int) -> int:

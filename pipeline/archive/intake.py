@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -113,14 +113,16 @@ class Intake:
         self._begun_behind = archive.last
         self._rows: list[_Kept] = []
         self._marks: list[_Kept] = []
-        self._bytes = 0
+        self._from_newest: set[int] = set()
+        """Places of rows that a walk from the newest end brought: they make a segment of their own."""
+        self._bytes = {False: 0, True: 0}
         self._skipped: OrderedDict[str, None] = OrderedDict()
         self._bodies = lru_cache(maxsize=2)(self._read_bodies)
 
     @property
     def is_full(self) -> bool:
         """Whether it is time to cut a segment."""
-        return self._bytes >= self._segment_size
+        return max(self._bytes.values()) >= self._segment_size
 
     def known(self, page: Page, held: Held | None = None) -> frozenset[str]:
         """Return which ids of a page are held; ``held`` looks into another window, for walks side by side.
@@ -136,11 +138,21 @@ class Intake:
             held.cover(min(seconds), max(seconds))
         return frozenset(row.id for row in page.rows if held.state(row.id))
 
-    def take(self, page: Page, held: Held | None = None) -> None:
-        """Keep the rows of a page that are new or changed; ``known`` was asked about the same page before."""
+    def take(self, page: Page, held: Held | None = None, *, from_newest: bool = False) -> None:
+        """Keep the rows of a page that are new or changed; ``known`` was asked about the same page before.
+
+        Rows ``from_newest`` are cut into segments of their own: a segment holds one stretch of seconds.
+        """
         now = self._now()
+        before, size = len(self._rows), self._bytes[False]
         for row in page.rows:
             self._take(row, now, held or self._held)
+        if from_newest:
+            taken = range(before, len(self._rows))
+            # A version stays behind the one that it replaces, which may stand in the other segment.
+            self._from_newest.update(place for place in taken if not self._rows[place].is_version)
+            self._bytes[True] += self._bytes[False] - size
+            self._bytes[False] = size
 
     def _take(self, row: Row, now: datetime, held: Held) -> None:
         if self._archive.tombstones.cover(row.id):
@@ -205,7 +217,7 @@ class Intake:
         for digest, content in stored.contents.items():
             self._blobs.put(digest, content)
         self._rows.append(row)
-        self._bytes += len(row.body)
+        self._bytes[False] += len(row.body)
 
     def _note_lateness(self, row: Row) -> None:
         if self._position is not None and row.created is not None and row.created <= self._position:
@@ -231,8 +243,15 @@ class Intake:
         notes = [_Kept.note("coverage", "", now, msgspec.json.encode(span)) for span in reading.spans]
         if run is not None:
             notes.append(_Kept.note("run", run[0], now, run[1]))
-        footer = self._archive.append(_table([*self._rows, *self._marks, *notes]), reading)
-        self._rows, self._marks, self._bytes = [], [], 0
+        apart = [self._rows[place] for place in sorted(self._from_newest)]
+        rest = [row for place, row in enumerate(self._rows) if place not in self._from_newest] if apart else self._rows
+        if apart:  # first: what the spans of the other segment speak of must be there
+            self._archive.append(_table(apart), replace(reading, spans=()))
+            self._held.renumber(self._archive.last, [row.id for row in apart])
+        footer = self._archive.append(_table([*rest, *self._marks, *notes]), reading)
+        if apart:
+            self._held.renumber(footer.number, [row.id for row in rest])
+        self._rows, self._marks, self._from_newest, self._bytes = [], [], set(), {False: 0, True: 0}
         self._blobs.have_come()
         return footer
 
@@ -242,8 +261,12 @@ class Intake:
         return bool(self._rows or self._marks)
 
     def forget_before(self, second: int) -> None:
-        """Let go of what is known of rows that the walk has left behind."""
+        """Let go of what is known of rows that the walk has left behind; everything taken has been cut."""
         self._held.forget_before(second)
+
+    def forget_after(self, second: int) -> None:
+        """Let go of what is known of later rows, which a walk from the newest end has left behind."""
+        self._held.forget_after(second)
 
 
 def _table(rows: list[_Kept]) -> pa.Table:

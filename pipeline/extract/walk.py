@@ -110,8 +110,8 @@ class Walk:
 
     ``anchors`` are held rows, newest first, all older than the position less the overlap. While it runs, ``start``
     and ``completed`` say what has been read: every completion with start < created <= completed; ``doubtful`` lists
-    the seconds in between that could not be shown complete. ``until`` ends it at the first row beyond that second: ids
-    never end a walk. Raises IncompleteError where it cannot go on, and
+    the seconds in between that could not be shown complete. ``until`` ends it at the first row beyond that second, and
+    may move while it runs: ids never end a walk. Raises IncompleteError where it cannot go on, and
     ConfigError where the server refuses the list itself.
     """
 
@@ -121,7 +121,7 @@ class Walk:
         self.doubtful: list[int] = []
         self._trail: list[Anchor | None] = [None, *reversed(anchors)]
         self._limit = limit
-        self._until = until
+        self.until = until
         self._widest: int | None = None
         self._exact = False
         self._refused: set[str] = set()
@@ -222,8 +222,8 @@ class Walk:
         if shown.is_last:
             self._end(shown)
             return None
-        if self._until is not None and any(second > self._until for second in shown.seconds):
-            self._complete(self._until, shown)
+        if self.until is not None and any(second > self.until for second in shown.seconds):
+            self._complete(self.until, shown)
             return None
         self._insist_on_progress(shown)
         anchor = self._anchor_in(shown)
@@ -252,7 +252,7 @@ class Walk:
 
     def _insist_on_progress(self, shown: _Shown) -> None:
         """Stop a walk that goes nowhere: ``after`` that does not move, pages that bring no id new in this walk."""
-        reach = -1 if self.completed is None else self.completed
+        reach = -(2**63) if self.completed is None else self.completed  # before 1970 too: a mirror negates seconds
         beyond = {row.id: row.created for row in shown.page.rows if row.created is not None and row.created > reach}
         self._strikes = 0 if beyond.keys() - self._seen.keys() else self._strikes + 1
         if self._strikes > STRIKES:

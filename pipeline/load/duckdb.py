@@ -42,7 +42,7 @@ _READER: dict[str, _Setting] = {"autoinstall_known_extensions": "false"}
 _WRITER: dict[str, _Setting] = {
     **_READER,
     "storage_compatibility_version": STORAGE_VERSION,
-    "memory_limit": "512MB",
+    "memory_limit": "192MB",
     "threads": "1",
     "checkpoint_threshold": "128MB",
 }

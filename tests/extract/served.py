@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 
+from pipeline.extract.meeting import Meeting
 from pipeline.extract.page import decode
 from pipeline.extract.walk import Heard, Refusal, Request, Walk
 from pipeline.handoff import Anchor
@@ -52,6 +53,22 @@ class Served:
             assert len(self.requests) < ENOUGH, "the walk does not end"
             meddle(len(self.requests))
             heard = self.answer(request)
+
+    def meet(
+        self, *, limit: int, meddle: Callable[[int], None] = lambda _: None, turn: Callable[[], bool] = lambda: False
+    ) -> Walk:
+        """Walk from both ends until they meet; ``turn`` says whether the older of two questions is answered last."""
+        meeting = Meeting(Walk([], limit=limit), limit=limit)
+        asked = meeting.first()
+        while asked:
+            is_ahead, request = asked.pop(-1 if turn() else 0)
+            self.requests.append(request)
+            assert len(self.requests) < ENOUGH, "the walks do not end"
+            meddle(len(self.requests))
+            following = meeting.hear(self.answer(request), is_ahead=is_ahead)
+            asked += [] if following is None else [(is_ahead, following)]
+        meeting.claim()
+        return meeting.ahead
 
     def answer(self, request: Request) -> Heard:
         """Answer one request as the server would, and keep what it shows."""

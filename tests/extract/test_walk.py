@@ -21,14 +21,25 @@ shapes = st.builds(
 )
 
 
-@given(groups, shapes, st.integers(1, 12), st.integers(0, 5))
-def test_a_walk_brings_home_every_row_or_names_the_second_it_doubts(gaps, shape, limit, seed):
+def one_walk(served, limit, _random, meddle=lambda _: None):
+    """Walk from the oldest completion to the newest."""
+    return served.walk(limit=limit, meddle=meddle)
+
+
+def both_ends(served, limit, random, meddle=lambda _: None):
+    """Walk from both ends, answers in any order."""
+    return served.meet(limit=limit, meddle=meddle, turn=lambda: random.random() < 0.5)
+
+
+@pytest.mark.parametrize("way", [one_walk, both_ends])
+@given(groups, shapes, st.integers(1, 12), st.randoms(use_true_random=False))
+def test_a_walk_brings_home_every_row_or_names_the_second_it_doubts(way, gaps, shape, limit, random):
     """Whatever the groups, the limit and the cursor: all rows are kept, or the second is named."""
-    served, second = Served(shape, seed), NOW - 5000
+    served, second = Served(shape, random.randint(0, 5)), NOW - 5000
     for gap, count in gaps:
         second += gap
         served.add(second, count)
-    walk = served.walk(limit=min(limit, shape.max_limit))
+    walk = way(served, min(limit, shape.max_limit), random)
     missing = {created for id_, created in created_of(served).items() if id_ not in served.kept}
     assert missing <= set(walk.doubtful)
     assert walk.completed == NOW
@@ -40,8 +51,9 @@ def created_of(served: Served) -> dict[str, int]:
     return {id_: served.store._rows[id_].created for id_ in served.store.visible_ids()}
 
 
+@pytest.mark.parametrize("way", [one_walk, both_ends])
 @given(groups, shapes, st.integers(2, 9), st.randoms(use_true_random=False))
-def test_rows_that_stay_are_kept_while_others_come_and_go(gaps, shape, limit, random):
+def test_rows_that_stay_are_kept_while_others_come_and_go(way, gaps, shape, limit, random):
     """Rows arriving late and rows deleted during the walk, anchors among them, never cost another row."""
     served, second = Served(shape), NOW - 5000
     for gap, count in gaps:
@@ -59,7 +71,7 @@ def test_rows_that_stay_are_kept_while_others_come_and_go(gaps, shape, limit, ra
             served.add(random.randint(NOW - 5000, NOW))
 
     try:
-        walk = served.walk(limit=limit, meddle=meddle)
+        walk = way(served, limit, random, meddle)
     except IncompleteError:
         return  # it said so: nothing beyond `completed` is claimed
     crowded = {second for second, count in Counter(created_of(served).values()).items() if count >= 10}
@@ -67,20 +79,27 @@ def test_rows_that_stay_are_kept_while_others_come_and_go(gaps, shape, limit, ra
     assert missing <= set(walk.doubtful) | crowded
 
 
-@given(groups, st.integers(1, 12), st.data())
-def test_rows_of_others_hide_none_of_ours(gaps, limit, data):
+@pytest.mark.parametrize("way", [one_walk, both_ends])
+@given(groups, st.integers(1, 12), st.data(), st.randoms(use_true_random=False))
+def test_rows_of_others_hide_none_of_ours(way, gaps, limit, data, random):
     """Where rows of other owners are filtered after the limit, pages come short or empty, and none of ours is lost."""
     served, second = Served(Shape.named("ogx")), NOW - 5000
     for gap, count in gaps:
         second += gap
         served.add(second, count, foreign=data.draw(st.integers(0, count)))
-    served.walk(limit=limit)
+    way(served, limit, random)
     assert served.kept.keys() == served.store.visible_ids()
 
 
+def newest_first(served, limit):
+    """Walk from both ends where only the newest end answers."""
+    return served.meet(limit=limit, turn=lambda: True)
+
+
+@pytest.mark.parametrize("way", [Served.walk, newest_first])
 @pytest.mark.parametrize("size", [99, 100, 101, 150])
 @pytest.mark.parametrize("where", ["middle", "end", "only"])
-def test_a_second_that_no_page_can_show_is_named(size, where):
+def test_a_second_that_no_page_can_show_is_named(way, size, where):
     """A group beyond the server's largest page comes home by reading back, and is named; a smaller one is not."""
     served = Served(Shape(cursor="second"))
     if where != "only":
@@ -88,7 +107,7 @@ def test_a_second_that_no_page_can_show_is_named(size, where):
     served.add(NOW - 900, size)
     if where == "middle":
         served.add(NOW - 800, 3)
-    walk = served.walk(limit=100)
+    walk = way(served, limit=100)
     missing = served.store.visible_ids() - served.kept.keys()
     assert walk.doubtful == ([NOW - 900] if size >= 100 else [])
     assert not missing or size > 100
