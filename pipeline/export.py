@@ -95,15 +95,15 @@ class Export:
         self._history = list(islice((past for past in self._past() if past.is_end), RUNS))
         self._longest = longest(self._past())
         self._known_doubts = set(coverage.doubtful(archive.spans(order.fingerprint)))
-        behind = [] if self._position is None else anchors(archive, self._position - order.overlap)
-        self._newest_anchor = behind[0].created if behind else None
-        self._walk = Walk(behind, limit=order.limit)
         self._meeting: Meeting | None = None
+        self._set_out()
         self._intake = Intake(
             archive, self._position, segment_size=order.segment_size, blobs=blobs, content=order.content
         )
         self._stop = stop
         self._covered: int | None = None
+        self._covered_since: int | None = None
+        """The first second that the walk from the newest end has on record."""
         self._asked_at: int | None = None
         self._has_answered = False
         self._newest_shown: int | None = None
@@ -140,6 +140,7 @@ class Export:
         return None
 
     def _walk_all(self, shown: Sequence[Page]) -> None:
+        self._fill_gap()
         from_both_ends = self._order.from_both_ends and not self._archive.footers
         for page in shown:
             self._keep(page, from_newest=from_both_ends and page is not shown[0])
@@ -147,6 +148,26 @@ class Export:
             self._read_from_both_ends()
         else:
             self._read()
+
+    def _set_out(self) -> None:
+        """Choose where the walk begins: behind the position, as far as the overlap goes."""
+        behind = [] if self._position is None else anchors(self._archive, self._position - self._order.overlap)
+        self._newest_anchor = behind[0].created if behind else None
+        self._walk = Walk(behind, limit=self._order.limit)
+
+    def _fill_gap(self) -> None:
+        """Read what two walks from both ends left between them when they were interrupted; then set out from there."""
+        spans = self._archive.spans(self._order.fingerprint)
+        beyond = min((span.start or 0 for span in spans if _is_beyond(span, self._position)), default=None)
+        if beyond is None:
+            return
+        self._walk.until = beyond
+        self._read()
+        self._cut(None, is_end=False)
+        self._position = self._archive.position(self._order.fingerprint)
+        self._intake.move(self._position)
+        self._covered = None
+        self._set_out()
 
     def _past(self) -> Iterator[Past]:
         """Yield what former runs left on record, newest first."""
@@ -335,9 +356,11 @@ class Export:
         A loss is on record as soon as the position has moved beyond it: should the run be killed, none would tell it.
         """
         spans = self._spans()
+        from_newest = self._spans_from_newest()
         course = self._course(why if is_end else IncompleteError("the run has not come to its end"))
         is_told = is_end or (course.lost is not None and not self._is_loss_told)
-        self._cut_with(spans, run=(self._order.run_id, course.record(spans, is_end=is_end)) if is_told else None)
+        run = (self._order.run_id, course.record(spans, is_end=is_end)) if is_told else None
+        self._cut_with((*from_newest, *spans), run=run)
         self._is_loss_told = self._is_loss_told or (is_told and course.lost is not None)
         if not is_end:
             self._intake.forget_before(self._walk.completed or 0)
@@ -366,6 +389,19 @@ class Export:
             return ()
         doubts = {second for second in self._walk.doubtful if (start is None or start < second) and second <= end}
         return (Span(start, end, self._asked_at, tuple(sorted(doubts))),)
+
+    def _spans_from_newest(self) -> tuple[Span, ...]:
+        """Return what a walk from the newest end has read since the last cut; it moves no position until they meet."""
+        back = self._meeting.back if self._meeting else None
+        if self._meeting is None or back is None or back.since is None or self._meeting.asked_at is None:
+            return ()
+        end = self._meeting.asked_at if self._covered_since is None else self._covered_since - 1
+        start = max(back.since, 0) - 1
+        if end <= start:
+            return ()
+        self._covered_since = start + 1
+        doubts = tuple(sorted(second for second in back.doubtful if start < second <= end))
+        return (Span(start, end, self._meeting.asked_at, doubts),)
 
     @property
     def _ends_before_what_is_held(self) -> bool:
@@ -399,6 +435,11 @@ class Export:
             messages=self._messages,
             sweeping=self._sweeping,
         )
+
+
+def _is_beyond(span: Span, position: int | None) -> bool:
+    """Tell whether a run's own walk read a span beyond the position: only from the newest end could it."""
+    return span.sweep is None and span.start is not None and (position is None or span.start > position)
 
 
 def _oldest(page: Page) -> int | None:

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 #: Held completions between two anchors: what one walk of a sweep looks up and compares at a time.
 PART = 5_000
+#: A part costs a request to begin, and a read of what is held there: smaller ones are not worth it.
+LEAST_PART = 500
+PARTS_PER_WALK = 4
 #: Missing completions that one run marks; more wait for the next.
 MOST_MISSING = 100_000
 _MICRO = 1_000_000
@@ -249,7 +252,7 @@ class Sweeping:
             return
         oldest = self._horizon.oldest
         begins = sweep.goal if oldest is None else min(oldest - 1, sweep.goal)
-        cuts = [*marks.boundaries(self._archive, PART), begins]
+        cuts = [*marks.boundaries(self._archive, self._part_size), begins]
         for start, end in coverage.unread(self._read, sweep.goal):
             inner = sorted({cut for cut in cuts if (start is None or start < cut) and cut < end})
             for first, last in pairwise([start, *inner, end]):
@@ -261,8 +264,14 @@ class Sweeping:
                 else:
                     yield part
 
+    @property
+    def _part_size(self) -> int:
+        """Completions of one part: small enough that all walks have parts until near the end."""
+        held = sum(footer.completions for footer in self._archive.footers)
+        return max(LEAST_PART, min(PART, held // (PARTS_PER_WALK * self._order.walks)))
+
     def _part(self, start: int | None, end: int) -> _Part:
-        held = Held(self._archive, window=PART)
+        held = Held(self._archive, window=self._part_size)
         walk = Walk(self._anchors(start), limit=self._order.limit, until=end)
         return _Part(start, end, held, walk, walk.requests(), Missing(held, start, end))
 

@@ -260,6 +260,10 @@ class Intake:
         """Whether something waits to be cut."""
         return bool(self._rows or self._marks)
 
+    def move(self, position: int | None) -> None:
+        """Judge lateness by another position from now on."""
+        self._position = position
+
     def forget_before(self, second: int) -> None:
         """Let go of what is known of rows that the walk has left behind; everything taken has been cut."""
         self._held.forget_before(second)

@@ -21,6 +21,7 @@ from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.folder import DataFolder
 from pipeline.forget import forget
+from pipeline.load import tables
 from pipeline.nightly import Asked, export
 from pipeline.repair import repair
 from pipeline.sandbox.shape import Shape
@@ -55,6 +56,7 @@ CONTROLS = {
 def _uncompressed(monkeypatch):
     """Let DuckDB write its blocks uncompressed, so that those in use and those let go of can both be read."""
     monkeypatch.setitem(door._WRITER, "force_compression", "uncompressed")
+    monkeypatch.setattr(tables, "LONG", frozenset())
 
 
 # -- what is sent ----------------------------------------------------------------------------------------------------
