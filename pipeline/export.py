@@ -204,7 +204,7 @@ class Export:
             if isinstance(answer, Refusal):
                 self._not_looked = f"the server refuses to list the oldest completion: {answer.status}"
                 return
-            self._intake.known(answer)
+            self._intake.known(answer, window=0)
             self._intake.take(answer)  # what the API shows is kept, whatever it was asked for
             oldest, asked_at = _oldest(answer), answer.server_time
             self._listed = self._listed or next((row.id for row in answer.rows if _has_id(row)), None)

@@ -57,12 +57,12 @@ class Held:
             if footer.undated:
                 self._undated.update(self._read(footer.number, None))
 
-    def cover(self, first: int, last: int) -> None:
-        """Make states of first <= created <= last known, and of what follows as far as memory allows."""
+    def cover(self, first: int, last: int, *, window: int | None = None) -> None:
+        """Make states of first <= created <= last known, and of what follows up to ``window`` ids, about."""
         if self._from <= first and last <= self._to:
             return
         overlapping = [footer for footer in self._archive.footers if footer.last is not None and footer.last >= first]
-        self._from, self._to = first, self._reach(overlapping, last)
+        self._from, self._to = first, self._reach(overlapping, last, self._window if window is None else window)
         unwritten = {id_: state for id_, state in self._states.items() if state.segment > self._archive.last}
         self._states = {}
         for footer in overlapping:
@@ -113,11 +113,12 @@ class Held:
             id_: state for id_, state in self._states.items() if state.created is None or state.created <= second
         }
 
-    def _reach(self, overlapping: list[Footer], last: int) -> int:
+    @staticmethod
+    def _reach(overlapping: list[Footer], last: int, window: int) -> int:
         """Return how far a window from here may go without holding too many ids; at least to ``last``."""
         total = 0
         for footer in sorted(overlapping, key=lambda footer: footer.first or 0):
-            if total > self._window and (footer.first or 0) > last:
+            if total > window and (footer.first or 0) > last:
                 return (footer.first or 0) - 1
             total += footer.completions
         return _ALWAYS[1]

@@ -124,10 +124,11 @@ class Intake:
         """Whether it is time to cut a segment."""
         return max(self._bytes.values()) >= self._segment_size
 
-    def known(self, page: Page, held: Held | None = None) -> frozenset[str]:
+    def known(self, page: Page, held: Held | None = None, *, window: int | None = None) -> frozenset[str]:
         """Return which ids of a page are held; ``held`` looks into another window, for walks side by side.
 
-        A row whose ``created`` cannot be read may be held under any: it is looked up among all that are held.
+        ``window`` bounds how much is looked up of what follows the page: 0 where nothing will be asked of it. A row
+        whose ``created`` cannot be read may be held under any: it is looked up among all that are held.
         """
         held = held or self._held
         seconds = [row.created for row in page.rows if row.created is not None]
@@ -135,7 +136,7 @@ class Intake:
         if is_undated or (page.rows and OVERWRITING in page.rows[0].body):
             held.cover_all()
         elif seconds:
-            held.cover(min(seconds), max(seconds))
+            held.cover(min(seconds), max(seconds), window=window)
         return frozenset(row.id for row in page.rows if held.state(row.id))
 
     def take(self, page: Page, held: Held | None = None, *, from_newest: bool = False) -> None:

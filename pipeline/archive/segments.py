@@ -7,6 +7,7 @@ read from the segments themselves and no state file can disagree with them.
 
 from __future__ import annotations
 
+import bisect
 import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -143,7 +144,10 @@ class Archive:
 
     def footer(self, number: int) -> Footer:
         """Return what a segment says of itself."""
-        return self._footers_by_number()[number]
+        place = bisect.bisect_left(self._footers, number, key=lambda footer: footer.number)
+        if place == len(self._footers) or self._footers[place].number != number:
+            raise KeyError(number)
+        return self._footers[place]
 
     def path(self, number: int) -> Path:
         """Name a segment's file."""
@@ -277,9 +281,11 @@ class Archive:
         """Read the rows of a segment that are no completions or messages, in a row group of their own."""
         path = self.path(number)
         try:
+            footer = self.footer(number)
             with pq.ParquetFile(path) as file:
-                groups = file.num_row_groups
-                table = _completed(file.read_row_group(groups - 1)) if groups else schema.SEGMENT.empty_table()
+                are_there = file.metadata.num_rows > footer.completions + footer.messages
+                last = file.num_row_groups - 1
+                table = _completed(file.read_row_group(last)) if are_there else schema.SEGMENT.empty_table()
         except UNREADABLE as error:
             raise _unreadable(path, str(error)) from error
         return self._remembered(table.filter(pc.invert(pc.is_in(table["kind"], value_set=_BULK))))
@@ -298,9 +304,6 @@ class Archive:
             yield from (
                 (footer.number, body) for body in notes.filter(pc.equal(notes["kind"], "run"))["body"].to_pylist()
             )
-
-    def _footers_by_number(self) -> dict[int, Footer]:
-        return {footer.number: footer for footer in self._footers}
 
     def _numbers(self) -> list[int]:
         return sorted(number for number, _ in files_in(self._folder))
