@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 GROUP_BYTES = 48 * 2**20
 #: Arrow bytes after which a destination makes durable what it was given: at most so much is loaded again after a crash.
 SETTLE_BYTES = 2**30
+#: Seconds of a thread's turn while one flattens and one loads; measured: a sixth less time than with Python's 5 ms.
+TURN = 0.0002
 
 
 class Growing:
@@ -154,7 +158,7 @@ class CatchUp:
         """Load a group while the next one is flattened."""
         held = {lane.destination.name: lane.holds(archive) for lane in self.lanes}
         first = min((held[lane.destination.name] for lane in self.lanes if not lane.error), default=archive.last)
-        with ThreadPoolExecutor(1) as beside:
+        with _short_turns(), ThreadPoolExecutor(1) as beside:
             loading: Future[None] | None = None
             for group in self._groups(after(first)):
                 if loading:
@@ -191,6 +195,17 @@ class CatchUp:
                 group = Group()
         if group.batches:
             yield group
+
+
+@contextlib.contextmanager
+def _short_turns() -> Iterator[None]:
+    """Let threads take turns more often than Python would: loading is many short calls, and each waits its turn."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(TURN)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def _ahead(destination: str, held: int, archive: Archive) -> FolderError:

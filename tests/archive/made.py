@@ -51,11 +51,11 @@ def reading(*spans: Span, fingerprint: str = "f", account: Account | None = None
     return Reading(fingerprint, account or Account(), spans)
 
 
-def receive(intake: Intake, *rows: Row) -> frozenset[str]:
+def receive(intake: Intake, *rows: Row, from_newest: bool = False) -> frozenset[str]:
     """Let an intake take one page; returns what was known of it."""
     one = page(*rows)
     known = intake.known(one)
-    intake.take(one)
+    intake.take(one, from_newest=from_newest)
     return known
 
 

@@ -112,6 +112,17 @@ def test_the_window_is_read_again_where_a_walk_goes_back(tmp_path):
     assert held.state("r901").segment == 19
 
 
+def test_a_walk_from_the_newest_end_leaves_later_rows_behind(tmp_path):
+    """What lies behind a walk to older rows is let go of, and read again should it be asked for."""
+    held = Held(long_archive(tmp_path, segments=6))
+    held.cover(0, 300)
+    held.forget_after(200)
+    assert held.state("r250") is None
+    assert held.state("r150").segment == 4
+    held.cover(240, 260)
+    assert held.state("r250").segment == 6
+
+
 def test_a_page_wider_than_the_window_is_known_whole(tmp_path):
     """However few ids the window allows, all of the page that is asked about are there."""
     held = Held(long_archive(tmp_path, segments=6), window=10)

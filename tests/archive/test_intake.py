@@ -40,6 +40,26 @@ def test_new_changed_and_skipped_are_told_apart(tmp_path):
     assert [id_ for id_, _ in bodies(archive)] == ["same", "other", "other", "new"]
 
 
+def test_rows_from_the_newest_end_make_a_segment_of_their_own(tmp_path):
+    """Each segment holds one stretch of seconds; the one with the span comes last, and what is there stays known."""
+    archive = archive_in(tmp_path)
+    intake = intake_of(archive)
+    receive(intake, row("old", 10))
+    receive(intake, row("new", 900), from_newest=True)
+    receive(intake, row("older", 20), row("new", 900, text="edited"))
+    span = Span(None, 20, NOW)
+    intake.cut(reading(span))
+    assert [(footer.first, footer.last, footer.reading.spans) for footer in archive.footers] == [
+        (900, 900, ()),
+        (10, 900, (span,)),
+    ]
+    again = receive(intake, row("old", 10), row("older", 20), row("new", 900, text="edited"), from_newest=True)
+    assert again == {"old", "older", "new"}
+    intake.cut(reading())
+    assert counted(intake) == (3, 1, 0)
+    assert [id_ for id_, _ in bodies(archive)] == ["new", "old", "older", "new"]
+
+
 @pytest.mark.parametrize(
     ("held", "sent"),
     [

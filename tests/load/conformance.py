@@ -59,6 +59,18 @@ class Conformance:
         """A destination that was never loaded has no bookmark."""
         assert self.load(tmp_path) == {}
 
+    def test_what_is_settled_later_is_there_whole(self, tmp_path):
+        """Loads that wait to be settled see each other, and are durable together when they are."""
+        source, model, destination = Source(), Memory(), self.open(tmp_path)
+        batches = [source.batch(example(), Version("b")), source.batch(example(text="edited")), source.batch()]
+        for batch in batches:
+            model.load([batch])
+            destination.load([batch], settle=False)
+            assert destination.bookmarks() == model.bookmarks()
+        destination.settle()
+        destination.close()
+        assert self.contents(tmp_path) == model.contents()
+
     def test_load_nothing(self, tmp_path):
         """Loading no batches is no error and changes nothing."""
         self.both(tmp_path, [])

@@ -90,6 +90,24 @@ def test_declared_types_and_comments(tmp_path):
     assert ask(writer_of(tmp_path), "SELECT * FROM duckdb_indexes()") == []
 
 
+def test_what_was_not_settled_is_not_there(tmp_path):
+    """A file that is closed before a load was settled holds what was settled before, and its bookmark."""
+    suite, source = TestDuckDB(), Source()
+    suite.load(tmp_path, [source.batch(example())])
+    destination = suite.open(tmp_path)
+    destination.load([source.batch(Version("b"))], settle=False)
+    destination.close()
+    assert suite.load(tmp_path) == {"prod": 1}
+    assert ask(writer_of(tmp_path), "SELECT id FROM completions") == [("chatcmpl-1",)]
+
+
+def test_prose_is_kept_small(tmp_path):
+    """Answers are stored as zstd: by itself DuckDB would take several times the time and the space."""
+    TestDuckDB().load(tmp_path, [Source().batch(example(text="word " * 1000), *(Version(f"{n}") for n in range(50)))])
+    kinds = "SELECT DISTINCT compression FROM pragma_storage_info('choices') WHERE column_name = 'content'"
+    assert ("ZSTD",) in ask(writer_of(tmp_path), kinds)
+
+
 def test_rows_lie_in_order(tmp_path):
     """Rows are stored by created, so that a query for some days skips the rest."""
     TestDuckDB().load(tmp_path, [Source().batch(*(Version(f"{n}", TENTH + 7 * n % 5 * DAY) for n in range(5)))])
