@@ -50,12 +50,14 @@ class Growing:
             self._is_over = True
             self._changed.notify()
 
-    def after(self, number: int) -> Iterator[Segment]:
-        """Read every segment behind ``number``, as they come, until nothing more does."""
+    def after(self, number: int) -> Iterator[Segment | None]:
+        """Read every segment behind ``number``, as they come, until nothing more does; None says that one waits."""
         while (last := self._beyond(number)) > number:
             self.archive.look(last)
             yield from self.archive.after(number, last)
             number = last
+            if self._last <= number:
+                yield None
 
     def _beyond(self, number: int) -> int:
         """Wait for a segment behind ``number``; return the last one there is."""
@@ -154,7 +156,7 @@ class CatchUp:
         """Load every segment that a lane lacks, and those that come, until nothing more does."""
         self._load(growing.archive, growing.after)
 
-    def _load(self, archive: Archive, after: Callable[[int], Iterable[Segment]]) -> None:
+    def _load(self, archive: Archive, after: Callable[[int], Iterable[Segment | None]]) -> None:
         """Load a group while the next one is flattened."""
         held = {lane.destination.name: lane.holds(archive) for lane in self.lanes}
         first = min((held[lane.destination.name] for lane in self.lanes if not lane.error), default=archive.last)
@@ -181,10 +183,15 @@ class CatchUp:
         """Count the completions rejected in segments behind ``segment``."""
         return sum(count for number, count in self.rejected.get(source, {}).items() if number > segment)
 
-    def _groups(self, segments: Iterable[Segment]) -> Iterator[Group]:
-        """Yield flattened segments in groups of some size."""
+    def _groups(self, segments: Iterable[Segment | None]) -> Iterator[Group]:
+        """Yield flattened segments in groups of some size, or as many as there are where more are waited for."""
         group = Group()
         for segment in segments:
+            if segment is None:
+                if group.batches:
+                    yield group
+                    group = Group()
+                continue
             batch = flatten(segment, tokens=self.logprobs)
             if batch.rejected:
                 self.rejected.setdefault(segment.source, {})[segment.number] = batch.rejected
