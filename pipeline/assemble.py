@@ -59,7 +59,6 @@ def client(source: Source, account: Account | None, stop: Stop) -> Client:
             page_time=source.page_time,
             page_size=source.page_size,
             ca_file=source.ca_file,
-            connections=at_once,
         ),
         organization=source.organization,
         project=source.project,

@@ -116,7 +116,7 @@ class Inside:
         """Flatten every source anew, up to a segment; what was made for the place before serves again."""
         if self._expected != through:
             assemble.clear_beside(self._folder)
-            lane = build("duckdb", archives, self._config, self._folder, self._stop, through)
+            (lane,) = build(["duckdb"], archives, self._config, self._folder, self._stop, through)
             if lane.error:
                 raise lane.error
             self._expected = dict(through)

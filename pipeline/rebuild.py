@@ -29,19 +29,15 @@ def rebuild(
     where the archive is not whole: what a destination holds beyond it would be lost.
     """
     insist_on_whole(archives, folder)
-    return [_rebuild(name, archives, config, folder, stop) for name in names]
-
-
-def _rebuild(
-    name: str, archives: Sequence[Archive], config: Config, folder: DataFolder, stop: Stop
-) -> DestinationResult:
     files.remove(folder.beside)
-    lane = build(name, archives, config, folder, stop)
+    lanes = build(names, archives, config, folder, stop)
     reach("rebuild.loaded")
-    if lane.error is None:
-        with files.explained(folder.root):
-            _swap(name, folder)
-    return lane.result()
+    for lane in lanes:
+        if lane.error is None:
+            with files.explained(folder.root):
+                _swap(lane.destination.name, folder)
+    files.remove(folder.beside)
+    return [lane.result() for lane in lanes]
 
 
 def insist_on_whole(archives: Sequence[Archive], folder: DataFolder) -> None:
@@ -59,20 +55,24 @@ def insist_on_whole(archives: Sequence[Archive], folder: DataFolder) -> None:
 
 
 def build(  # noqa: PLR0913, PLR0917 - what is loaded, from where, to where
-    name: str,
+    names: Sequence[str],
     archives: Sequence[Archive],
     config: Config,
     folder: DataFolder,
     stop: Stop,
     through: Mapping[str, int] | None = None,
-) -> Lane:
-    """Load everything into a new destination beside the old one; of each source up to a segment, where it is named."""
-    with contextlib.closing(assemble.destination_beside(name, config, folder)) as opened:
-        lane = Lane(opened)
-        catch_up = CatchUp([lane], stop, logprobs=config.logprobs)
+) -> list[Lane]:
+    """Load everything into new destinations beside the old ones; of each source up to a segment, where it is named.
+
+    Each segment is flattened once for all of them.
+    """
+    with contextlib.ExitStack() as opened:
+        beside = (assemble.destination_beside(name, config, folder) for name in names)
+        lanes = [Lane(opened.enter_context(contextlib.closing(one))) for one in beside]
+        catch_up = CatchUp(lanes, stop, logprobs=config.logprobs)
         for archive in archives:
             catch_up.load(archive, None if through is None else through.get(archive.source, 0))
-    return lane
+    return lanes
 
 
 def _swap(name: str, folder: DataFolder) -> None:
@@ -87,4 +87,3 @@ def _swap(name: str, folder: DataFolder) -> None:
         folder.warehouse.with_name(f"{folder.warehouse.name}.wal").unlink(missing_ok=True)
         (folder.beside / folder.warehouse.name).replace(folder.warehouse)
         files.sync_folder(folder.private)
-    files.remove(folder.beside)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -39,8 +40,6 @@ class Address:
     """Most bytes of one answer, decompressed."""
     ca_file: str | None = None
     """Certificates to trust instead of the usual ones; there is no setting to trust none."""
-    connections: int = 10
-    """Most connections at a time."""
     route: str = "chat/completions"
     """What is asked below ``base_url``: the list of completions, or what an organization used."""
 
@@ -49,14 +48,6 @@ class Address:
         """The route, without the query of ``base_url``."""
         url = httpx.URL(self.base_url)
         return url.copy_with(path=f"{url.path.rstrip('/')}/{self.route}", query=None)
-
-    def url_of(self, *below: str) -> httpx.URL:
-        """Return what lies below the route; no id can leave it, whatever it holds."""
-        if not below:
-            return self.list_url
-        parts = [quote(part, safe="").replace(".", "%2E") for part in below]
-        raw_path = b"/".join([self.list_url.raw_path, *(part.encode() for part in parts)])
-        return self.list_url.copy_with(raw_path=raw_path)
 
     @property
     def query(self) -> dict[str, str]:
@@ -85,7 +76,7 @@ class TooLargeError(Exception):
 
 
 class Transport:
-    """Keeps a connection alive to one source; raises ConfigError where its address cannot be used."""
+    """Keeps a connection alive to one source, for each thread that asks; raises ConfigError for an unusable address."""
 
     def __init__(
         self,
@@ -98,16 +89,30 @@ class Transport:
         with _explained(address):
             self._list_url = address.list_url
             self._fixed = address.query
-            self._http = httpx.Client(
-                headers=dict(headers),
-                timeout=httpx.Timeout(address.timeout, connect=address.connect_timeout),
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=address.connections),
-                verify=ssl.create_default_context(cafile=address.ca_file) if address.ca_file else True,
+            self._headers = dict(headers)
+            self._trust = (
+                ssl.create_default_context(cafile=address.ca_file) if address.ca_file else httpx.create_ssl_context()
             )
+            self._of_thread = threading.local()
+            self._opened: list[httpx.Client] = []
+            self._http()  # a proxy that cannot be used is met here
+
+    def _http(self) -> httpx.Client:
+        """Return this thread's own client: a shared pool looks at each of its connections for every request."""
+        http: httpx.Client | None = getattr(self._of_thread, "http", None)
+        if http is None:
+            http = self._of_thread.http = httpx.Client(
+                headers=self._headers,
+                timeout=httpx.Timeout(self._address.timeout, connect=self._address.connect_timeout),
+                verify=self._trust,
+            )
+            self._opened.append(http)
+        return http
 
     def close(self) -> None:
-        """Let go of the connection."""
-        self._http.close()
+        """Let go of the connections."""
+        for http in self._opened:
+            http.close()
 
     def get(self, query: Query, *below: str) -> Answer:
         """Ask the route, or one below it, once; raises BrokenError, TooLargeError."""
@@ -120,15 +125,14 @@ class Transport:
     def _ask(self, method: str, query: Query, below: tuple[str, ...]) -> Answer:
         try:
             with _explained(self._address), self._guard():
-                url = self._address.url_of(*below) if below else self._list_url
-                return self._read(method, {**self._fixed, **query}, url)
+                return self._read(method, {**self._fixed, **query}, url_below(self._list_url, *below))
         except httpx.HTTPError as error:
             raise BrokenError(_plain(error)) from error
 
     def _read(self, method: str, query: Query, url: httpx.URL) -> Answer:
         deadline = time.monotonic() + self._address.page_time
         body = bytearray()
-        with self._http.stream(method, url, params=query) as answer:
+        with self._http().stream(method, url, params=query) as answer:
             for part in answer.iter_bytes():
                 body += part
                 if len(body) > self._address.page_size:
@@ -137,6 +141,14 @@ class Transport:
                     raise BrokenError(f"a page took longer than {self._address.page_time:g} s (setting page_time)")
             moved_to = httpx.URL(answer.headers["location"]).host if answer.has_redirect_location else None
             return Answer(answer.status_code, dict(answer.headers), bytes(body), moved_to)
+
+
+def url_below(route: httpx.URL, *below: str) -> httpx.URL:
+    """Return what lies below a route; no id can leave it, whatever it holds."""
+    if not below:
+        return route
+    parts = [quote(part, safe="").replace(".", "%2E") for part in below]
+    return route.copy_with(raw_path=b"/".join([route.raw_path, *(part.encode() for part in parts)]))
 
 
 @contextlib.contextmanager
