@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pipeline.config import Config
 
 #: Bytes received after which a helper is worth its start: nights are shorter, first exports longer.
-ENOUGH = 32_000_000
+ENOUGH = 64_000_000
 
 
 class Loaded(msgspec.Struct):

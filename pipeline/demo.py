@@ -57,7 +57,7 @@ def show(data: Path, *, completions: int) -> int:
     generate.month(store, completions=completions)
     with Server(store, key="demo") as server:
         os.environ[_KEY] = "demo"
-        source = Source("demo", base_url=server.base_url, api_key=f"env:{_KEY}")
+        source = Source("demo", base_url=server.base_url, api_key=f"env:{_KEY}", both_ends=False)
         config = Config(data=data, sources=(source,))
         console.heading(f"A month: {len(store.visible_ids()):,} completions are listed by the sandbox")
         first = _run(config)

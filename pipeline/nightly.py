@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from pipeline.result import Progress
 
 
-#: Requests from which on a first export walks from both ends.
-LONG = 20
+#: Requests from which on a first export walks from both ends, where one takes so many seconds: nearer servers leave
+#: nothing to gain, for the work between two answers takes longer.
+LONG, SLOW = 20, 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +191,12 @@ class _Night:
             self._stop.check()
             ends = self._ends.get(source.name)
             with assemble.client(source, ends.account if ends else archive.account, self._stop) as client:
-                is_long = False
+                is_from_both_ends = False
                 if not archive.was_exported:
                     ends = ends or look(client, source.limit)
-                    is_long = self._prepare(source, ends)
+                    is_from_both_ends = self._prepare(source, ends)
                 return Export(
-                    replace(order, from_both_ends=is_long and source.both_ends and not _is_filtered(source)),
+                    replace(order, from_both_ends=is_from_both_ends),
                     archive,
                     client,
                     blobs=assemble.blobs(self._folder),
@@ -233,15 +234,18 @@ class _Night:
         )
 
     def _prepare(self, source: Source, ends: Ends) -> bool:
-        """Say what a first export is about to do, and refuse one that would fill the disk; returns whether it is long.
+        """Say what a first export is about to do, and refuse one that would fill the disk.
 
-        Only a source that has answered for its newest end can be walked from there.
+        Returns whether it is long and its server slow, so that walking from both ends is worth it: where the server has
+        answered for its newest end.
         """
         preview = estimate(source.name, ends, self._folder.root)
         if preview:
             self._announce(preview)
             preview.insist_on_space(self._folder.root)
-        return preview is not None and len(ends.pages) > 1 and preview.requests >= LONG
+        is_long = preview is not None and preview.requests >= LONG
+        is_allowed = source.both_ends and not _is_filtered(source) and len(ends.pages) > 1
+        return is_allowed and is_long and ends.seconds >= SLOW
 
     def _claim(self, source: Source, account: Account) -> None:
         """Refuse a second source on the same server, organization and project: its rows would count twice (walk 9)."""

@@ -4,5 +4,5 @@ from pipeline import beside, nightly
 from pipeline.cli.main import main
 
 if __name__ == "__main__":
-    beside.ENOUGH = nightly.LONG = 0
+    beside.ENOUGH = nightly.LONG = nightly.SLOW = 0
     main()

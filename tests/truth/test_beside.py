@@ -25,6 +25,7 @@ def told(monkeypatch):
     """Let every run have a helper, and note what each says that it did."""
     monkeypatch.setattr(beside, "ENOUGH", 0)
     monkeypatch.setattr(nightly, "LONG", 0)
+    monkeypatch.setattr(nightly, "SLOW", 0)
     said = []
     end = Beside.end
     monkeypatch.setattr(Beside, "end", lambda self, stop: said.append(end(self, stop)) or said[-1])
