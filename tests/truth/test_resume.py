@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline import failpoints
+from pipeline import failpoints, nightly
 from pipeline.archive import coverage
 from pipeline.errors import FolderError
 from pipeline.failpoints import FailpointError
@@ -25,9 +25,11 @@ PAGE, SEGMENT_PAGES = 5, 6
 ENDS = 2
 
 
-@pytest.fixture
-def world(tmp_path):
+@pytest.fixture(params=["from the oldest", "from both ends"])
+def world(request, tmp_path, monkeypatch):
     """Serve 100 completions, a second apart, none late, to a source whose segments hold about six pages."""
+    if request.param == "from both ends":
+        monkeypatch.setattr(nightly, "SLOW", 0)
     with World(tmp_path, limit=PAGE, overlap=0.0, segment_size=SEGMENT_PAGES * PAGE * 400) as one:
         for second in range(100):
             one.add(NOW - 1000 + second)
