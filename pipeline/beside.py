@@ -23,7 +23,7 @@ from pipeline.archive.segments import Archive
 from pipeline.catchup import CatchUp, Growing, Lane
 from pipeline.errors import PipelineError
 from pipeline.folder import DataFolder
-from pipeline.stopping import Stop, StoppedError
+from pipeline.stopping import LOOK, Stop, StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -86,13 +86,19 @@ class Beside:
         """Wait until everything that was told is loaded, or as far as it gets where a stop is asked for."""
         if self._helper is None:
             return Loaded()
-        if stop.asked:
+        is_told = stop.asked
+        if is_told:
             self._say(_Told(is_over=True))
-        try:
-            out, _ = self._helper.communicate()
-            return msgspec.json.decode(out, type=Loaded)
-        except (msgspec.MsgspecError, OSError):
-            return Loaded()
+        with contextlib.suppress(msgspec.MsgspecError, OSError):
+            while True:
+                try:
+                    out, _ = self._helper.communicate(timeout=LOOK)
+                    return msgspec.json.decode(out, type=Loaded)
+                except subprocess.TimeoutExpired:
+                    if stop.asked and not is_told:  # nothing can be told it any more, and it may have much to do
+                        self.kill()
+                        break
+        return Loaded()
 
     def kill(self) -> None:
         """End the helper at once, where there still is one: what it did not settle is as if it had not been."""

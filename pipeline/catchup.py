@@ -160,19 +160,21 @@ class CatchUp:
         """Load a group while the next one is flattened."""
         held = {lane.destination.name: lane.holds(archive) for lane in self.lanes}
         first = min((held[lane.destination.name] for lane in self.lanes if not lane.error), default=archive.last)
-        with _short_turns(), ThreadPoolExecutor(1) as beside:
-            loading: Future[None] | None = None
-            for group in self._groups(after(first)):
+        try:
+            with _short_turns(), ThreadPoolExecutor(1) as beside:
+                loading: Future[None] | None = None
+                for group in self._groups(after(first)):
+                    if loading:
+                        loading.result()
+                    if self.stop.asked:
+                        break
+                    loading = beside.submit(self._load_group, group, held)
+                    del group
                 if loading:
                     loading.result()
-                if self.stop.asked:
-                    break
-                loading = beside.submit(self._load_group, group, held)
-                del group
-            if loading:
-                loading.result()
-        for lane in self.lanes:
-            lane.settle()
+        finally:  # also where a segment cannot be read: what was loaded before it stays
+            for lane in self.lanes:
+                lane.settle()
         self.stop.check()
 
     def _load_group(self, group: Group, held: Mapping[str, int]) -> None:

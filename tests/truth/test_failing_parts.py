@@ -9,10 +9,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from pipeline import failpoints
+from pipeline import catchup, failpoints
 from pipeline.archive.segments import Archive
 from pipeline.errors import FolderError
 from pipeline.failpoints import FailpointError
+from pipeline.load.compare import bookmarks_of_duckdb, bookmarks_of_parquet
 from pipeline.nightly import export
 from pipeline.stopping import Stop
 from tests.archive.made import intake_of, reading, receive, row
@@ -68,6 +69,20 @@ def test_a_segment_that_cannot_be_loaded_makes_its_source_incomplete(world):
     result = world.run(overlap=0.0)
     assert (result.exit_code, result.sources[0].complete) == (FolderError.exit_code, False)
     assert str(path) in result.sources[0].why_not
+
+
+def test_what_lies_before_a_damaged_segment_stays_loaded(world, monkeypatch):
+    """Where a segment cannot be read, both destinations hold what was loaded before it, and say so."""
+    monkeypatch.setattr(catchup, "GROUP_BYTES", 1)
+    world.run(segment_size=2_000, limit=5, **BARE)
+    assert world.archive().last > 3
+    path = world.folder.archive / "prod" / "00000003.parquet"
+    data = bytearray(path.read_bytes())
+    data[4:200] = bytes(196)
+    path.write_bytes(data)
+    result = world.run(overlap=0.0)
+    assert [done.segments for done in result.destinations] == [2, 2]
+    assert bookmarks_of_parquet(world.folder.parquet) == bookmarks_of_duckdb(world.folder.warehouse) == {"prod": 2}
 
 
 def test_what_a_killed_run_could_not_tell_is_told_by_the_next(world):
