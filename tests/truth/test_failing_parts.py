@@ -74,7 +74,7 @@ def test_a_segment_that_cannot_be_loaded_makes_its_source_incomplete(world):
 def test_what_lies_before_a_damaged_segment_stays_loaded(world, monkeypatch):
     """Where a segment cannot be read, both destinations hold what was loaded before it, and say so."""
     monkeypatch.setattr(catchup, "GROUP_BYTES", 1)
-    world.run(segment_size=2_000, limit=5, **BARE)
+    world.run(segment_size=1_000, limit=5, **BARE)
     assert world.archive().last > 3
     path = world.folder.archive / "prod" / "00000003.parquet"
     data = bytearray(path.read_bytes())
