@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import select
 import subprocess
 import sys
 import threading
@@ -86,25 +87,32 @@ class Beside:
         """Wait until everything that was told is loaded, or as far as it gets where a stop is asked for."""
         if self._helper is None:
             return Loaded()
-        is_told = stop.asked
-        if is_told:
-            self._say(_Told(is_over=True))
-        with contextlib.suppress(msgspec.MsgspecError, OSError):
-            while True:
-                try:
-                    out, _ = self._helper.communicate(timeout=LOOK)
-                    return msgspec.json.decode(out, type=Loaded)
-                except subprocess.TimeoutExpired:
-                    if stop.asked and not is_told:  # nothing can be told it any more, and it may have much to do
-                        self.kill()
-                        break
-        return Loaded()
+        out, is_told = b"", False
+        while (part := self._hear()) != b"":
+            out += part or b""
+            if stop.asked and not is_told:
+                self._say(_Told(is_over=True))
+                is_told = True
+        try:
+            return msgspec.json.decode(out, type=Loaded)
+        except msgspec.MsgspecError:
+            return Loaded()
+        finally:
+            self.kill()
+
+    def _hear(self) -> bytes | None:
+        """Read what the helper says; nothing at its end, None where it says nothing yet."""
+        if self._helper is None or self._helper.stdout is None:
+            return b""
+        ready, _, _ = select.select([self._helper.stdout], [], [], LOOK)
+        return os.read(self._helper.stdout.fileno(), 65_536) if ready else None
 
     def kill(self) -> None:
         """End the helper at once, where there still is one: what it did not settle is as if it had not been."""
-        if self._helper is not None and self._helper.poll() is None:
+        if self._helper is not None:
             self._helper.kill()
-            self._helper.communicate()
+            with contextlib.suppress(OSError):  # it is gone, and took nothing more
+                self._helper.communicate()
 
     def _start(self) -> None:
         with contextlib.suppress(OSError):
@@ -142,7 +150,8 @@ def main(received: BinaryIO, gone: Callable[[], object]) -> Loaded:
     stop = Stop()
     threading.Thread(target=_listen, args=(received, growing, stop, gone), daemon=True).start()
     with contextlib.ExitStack() as opened:
-        names = assemble.destination_names(config)
+        # What must be made anew is the run's: readers see it until something whole takes its place.
+        names = [name for name in assemble.destination_names(config) if not assemble.is_outdated(name, config, folder)]
         lanes = [Lane(opened.enter_context(assemble.destination(name, config, folder))) for name in names]
         catch_up = CatchUp(lanes, stop, config.logprobs)
         with contextlib.suppress(StoppedError, PipelineError):  # the run meets it again, and tells
@@ -152,23 +161,25 @@ def main(received: BinaryIO, gone: Callable[[], object]) -> Loaded:
 
 
 def _listen(received: BinaryIO, growing: dict[str, Growing], stop: Stop, gone: Callable[[], object]) -> None:
-    open_ = set(growing)
-    while open_ and (line := received.readline()):
-        told = msgspec.json.decode(line, type=_Told)
-        if not told.source:
-            stop.asked = True
-        for source in [told.source] if told.source else list(open_):
-            growing[source].reach(told.last)
-            if told.is_over:
-                growing[source].end()
-                open_.discard(source)
-    if open_:
+    """Take what the run says; it goes on to hold the pipe until the helper is done, so that an end of it is its own."""
+    try:
+        while line := received.readline():
+            told = msgspec.json.decode(line, type=_Told)
+            if not told.source:
+                stop.asked = True
+            for source in [told.source] if told.source else growing:
+                growing[source].reach(told.last)
+                if told.is_over:
+                    growing[source].end()
+    finally:
         gone()
 
 
 if __name__ == "__main__":
+    # The listener waits for the run to the last: Python would not end in peace beside it.
     try:
-        done = main(sys.stdin.buffer, lambda: os._exit(1))
+        sys.stdout.buffer.write(msgspec.json.encode(main(sys.stdin.buffer, lambda: os._exit(1))))
+        sys.stdout.buffer.flush()
     except PipelineError:
-        sys.exit(1)  # the run meets it again, and tells
-    sys.stdout.buffer.write(msgspec.json.encode(done))
+        os._exit(1)  # the run meets it again, and tells
+    os._exit(0)

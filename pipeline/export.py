@@ -19,7 +19,7 @@ from pipeline.archive.intake import Counts, Intake
 from pipeline.archive.marks import Gone
 from pipeline.archive.segments import Reading
 from pipeline.course import Begun, Course
-from pipeline.errors import IncompleteError, PipelineError
+from pipeline.errors import IncompleteError, PipelineError, ServerError
 from pipeline.extract.meeting import Meeting
 from pipeline.extract.messages import Witness
 from pipeline.extract.walk import Heard, Refusal, Request, Walk
@@ -96,6 +96,7 @@ class Export:
         self._longest = longest(self._past())
         self._known_doubts = set(coverage.doubtful(archive.spans(order.fingerprint)))
         self._meeting: Meeting | None = None
+        self._lost_in_gap: tuple[int, int] | None = None
         self._set_out()
         self._intake = Intake(
             archive, self._position, segment_size=order.segment_size, blobs=blobs, content=order.content
@@ -164,10 +165,12 @@ class Export:
         self._walk.until = beyond
         self._read()
         self._cut(None, is_end=False)
+        self._lost_in_gap, doubts = self._lost, self._walk.doubtful
         self._position = self._archive.position(self._order.fingerprint)
         self._intake.move(self._position)
         self._covered = None
         self._set_out()
+        self._walk.doubtful += doubts
 
     def _past(self) -> Iterator[Past]:
         """Yield what former runs left on record, newest first."""
@@ -287,8 +290,8 @@ class Export:
         What comes from the newest end is archived like everything else, and claims nothing before they meet.
         """
         meeting = self._meeting = Meeting(self._walk, limit=self._order.limit)
-        with Workers(self._client.list, most=2, stop=self._stop) as workers:
-            asked = {workers.put(request): (is_ahead, request) for is_ahead, request in meeting.first()}
+        with Workers(self._ask_either_end, most=2, stop=self._stop) as workers:
+            asked = {workers.put(question): question for question in meeting.first()}
             while asked:
                 try:
                     number, answer = workers.get()
@@ -297,13 +300,26 @@ class Export:
                         break
                     raise
                 is_ahead, request = asked.pop(number)
+                if isinstance(answer, PipelineError):
+                    meeting.go_alone()
+                    continue
                 following = meeting.hear(self._heard(request, answer, from_newest=not is_ahead), is_ahead=is_ahead)
                 if following is not None:
-                    asked[workers.put(following)] = is_ahead, following
+                    asked[workers.put((is_ahead, following))] = is_ahead, following
                 if self._intake.is_full:
                     self._cut(None, is_end=False)
         if (met_at := meeting.claim()) is not None:
             self._asked_at = min(met_at, self._asked_at or met_at)
+
+    def _ask_either_end(self, question: tuple[bool, Request]) -> Page | Refusal | PipelineError:
+        """Ask; what fails from the newest end only is an answer too: the walk ahead needs no other."""
+        is_ahead, request = question
+        try:
+            return self._client.list(request)
+        except (ServerError, IncompleteError) as error:
+            if is_ahead:
+                raise
+            return error
 
     def _heard(self, request: Request, answer: Page | Refusal, *, from_newest: bool = False) -> Heard:
         """Keep what a page shows, and tell how far the walk is."""
@@ -413,6 +429,11 @@ class Export:
             return False
         return self._newest_shown is None or self._newest_shown <= self._newest_anchor
 
+    @property
+    def _lost(self) -> tuple[int, int] | None:
+        """The span in which completions may have expired unseen, as far as this walk can tell."""
+        return None if self._walk.completed is None else lost(self._position, self._walk.start, self._began_with)
+
     def _course(self, why: Exception | None) -> Course:
         """Sum up how the export went so far."""
         return Course(
@@ -425,7 +446,7 @@ class Export:
             history=self._history,
             known_doubts=self._known_doubts,
             position=self._position,
-            lost=None if self._walk.completed is None else lost(self._position, self._walk.start, self._began_with),
+            lost=self._lost_in_gap or self._lost,
             is_loss_told=self._is_loss_told,
             longest=self._horizon.reached if self._horizon else self._longest,
             not_looked=self._not_looked,

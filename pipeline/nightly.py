@@ -140,7 +140,7 @@ class _Night:
             forget.remove_blobs_of_the_killed(self._folder, list(archives.values()))
         before = dict(self._told)
         self._accounts = {source: archive.account for source, archive in archives.items()}
-        beside = Beside(self._config, [name for name in archives if name in self._configured], lock)
+        beside = Beside(self._config, [source.name for source in self._config.sources if source.name in archives], lock)
         try:
             results = [self._export_one(source, archives.get(source.name), beside) for source in self._config.sources]
             loaded = beside.end(self._stop)

@@ -249,10 +249,10 @@ class Intake:
         if apart:  # first: what the spans of the other segment speak of must be there
             self._archive.append(_table(apart), replace(reading, spans=()))
             self._held.renumber(self._archive.last, [row.id for row in apart])
+            self._rows, self._from_newest, self._bytes[True] = rest, set(), 0  # should the next one fail
+            self._held.renumber(self._archive.last + 1, [row.id for row in rest])
         footer = self._archive.append(_table([*rest, *self._marks, *notes]), reading)
-        if apart:
-            self._held.renumber(footer.number, [row.id for row in rest])
-        self._rows, self._marks, self._from_newest, self._bytes = [], [], set(), {False: 0, True: 0}
+        self._rows, self._marks, self._bytes = [], [], {False: 0, True: 0}
         self._blobs.have_come()
         return footer
 

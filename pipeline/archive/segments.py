@@ -164,7 +164,9 @@ class Archive:
 
     def spans(self, fingerprint: str) -> list[Span]:
         """Return what was read under ``fingerprint``, in the order it was read."""
-        readings = (footer.reading for footer in self._footers)
+        there = {0, *(footer.number for footer in self._footers)}
+        # A segment's spans may speak of rows in the one before it: without that they claim nothing.
+        readings = (footer.reading for footer in self._footers if footer.number - 1 in there)
         return [span for reading in readings if reading.fingerprint == fingerprint for span in reading.spans]
 
     def position(self, fingerprint: str) -> int | None:

@@ -86,8 +86,12 @@ class Meeting:
         except PipelineError:
             if is_ahead:
                 raise
-            self.back = self.ahead.until = None
+            self.go_alone()
         return None
+
+    def go_alone(self) -> None:
+        """Go on without the walk from the newest end: it cannot."""
+        self.back = self.ahead.until = None
 
     def claim(self) -> int | None:
         """Let the walk ahead claim what both have read, where they have met.

@@ -60,6 +60,31 @@ def test_rows_from_the_newest_end_make_a_segment_of_their_own(tmp_path):
     assert [id_ for id_, _ in bodies(archive)] == ["new", "old", "older", "new"]
 
 
+def test_a_cut_that_fails_between_its_two_segments_doubles_nothing(tmp_path):
+    """Where only the rows from the newest end could be written, cutting again writes the others only."""
+    archive = archive_in(tmp_path)
+    intake = intake_of(archive)
+    receive(intake, row("old", 10))
+    receive(intake, row("new", 900), from_newest=True)
+    with failpoints.armed("archive.cut=raise:2"), pytest.raises(FailpointError):
+        intake.cut(reading())
+    archive_in(tmp_path).path(2).unlink()  # as if it had not been written
+    intake.cut(reading())
+    assert [id_ for id_, _ in bodies(archive)] == ["new", "old"]
+
+
+def test_a_span_needs_the_segment_before_it(tmp_path):
+    """Where a segment is lost, what the next one says was read is not believed: it may speak of rows in the lost one."""
+    archive = archive_in(tmp_path)
+    intake = intake_of(archive)
+    receive(intake, row("old", 10))
+    receive(intake, row("new", 900), from_newest=True)
+    intake.cut(reading(Span(None, NOW, NOW)))
+    assert archive_in(tmp_path).position("f") == NOW
+    archive.path(1).unlink()
+    assert archive_in(tmp_path).position("f") is None
+
+
 @pytest.mark.parametrize(
     ("held", "sent"),
     [

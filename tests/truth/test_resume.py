@@ -9,7 +9,8 @@ import pytest
 
 from pipeline import failpoints, nightly
 from pipeline.archive import coverage
-from pipeline.errors import FolderError
+from pipeline.errors import FolderError, ServerError
+from pipeline.extract.client import Client
 from pipeline.failpoints import FailpointError
 from pipeline.nightly import export
 from pipeline.sandbox.faults import Fault
@@ -274,3 +275,37 @@ def test_a_source_no_longer_configured_stays_in_every_destination(world):
     world.run(**BARE)
     export(replace(world.config(), sources=()))
     prove(world.data)
+
+
+# -- from both ends -----------------------------------------------------------------------------------------------
+
+
+def test_a_newest_end_that_fails_leaves_the_other_walk_alone(world, monkeypatch):
+    """A server that lists backwards no more is walked from the oldest on, to the end."""
+    ask = Client.list
+
+    def fail(self, request):
+        if request.order == "desc" and request.after is not None:
+            raise ServerError("it lists no further back")
+        return ask(self, request)
+
+    monkeypatch.setattr(Client, "list", fail)
+    result = world.run(**BARE)
+    assert (result.exit_code, result.sources[0].new) == (0, 100)
+    assert held(world) == world.store.visible_ids()
+
+
+def test_a_doubt_in_what_was_left_between_is_told(tmp_path, monkeypatch):
+    """A second that cannot be shown whole, met where two walks were interrupted, ends that run with 3."""
+    monkeypatch.setattr(nightly, "SLOW", 0)
+    with World(tmp_path, Shape(max_limit=10), limit=10, overlap=0.0, segment_size=4_000) as world:
+        for second in range(300):
+            world.add(NOW - 1000 + second)
+        world.add(NOW - 850, 14)
+        world.clock.advance(HOUR)
+        with failpoints.armed("run.page=raise:14"), pytest.raises(FailpointError):
+            world.run(**BARE)
+        assert world.position() < NOW - 851
+        result = world.run(**BARE)
+        assert (result.exit_code, coverage.doubtful(spans(world))) == (3, [NOW - 850])
+        assert "possibly-incomplete" in {finding.code for finding in result.sources[0].findings}
