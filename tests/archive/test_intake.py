@@ -74,7 +74,7 @@ def test_a_cut_that_fails_between_its_two_segments_doubles_nothing(tmp_path):
 
 
 def test_a_span_needs_the_segment_before_it(tmp_path):
-    """Where a segment is lost, what the next one says was read is not believed: it may speak of rows in the lost one."""
+    """Where a segment is lost, the spans of the next one are not believed: they may speak of rows in the lost one."""
     archive = archive_in(tmp_path)
     intake = intake_of(archive)
     receive(intake, row("old", 10))
