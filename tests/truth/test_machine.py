@@ -301,7 +301,7 @@ class TestNights(Nights.TestCase):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 class TestManyNights(Nights.TestCase):
     """Many of them."""
 
