@@ -11,9 +11,10 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.load.change import arrange, order, without
+from pipeline.load.change import arrange, order
 from pipeline.load.update import close_held
 
 if TYPE_CHECKING:
@@ -46,10 +47,16 @@ class Touch:
     """Rows of these segments go: a killed load left them."""
     updates: pa.Table | None
     """What closes rows that stay."""
+    spared: pa.Array | None = None
+    """Rows whose identity is one of these stay nevertheless: what replaces them is yet to come to the same file."""
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Return what stays of rows; the very same table where nothing changes."""
-        kept = without(without(rows, self.table.identity, self.replaces), "segment", self.segments)
+        identity = rows[self.table.identity]
+        gone = pc.or_(pc.is_in(identity, value_set=self.replaces), pc.is_in(rows["segment"], value_set=self.segments))
+        if self.spared is not None:
+            gone = pc.and_not(gone, pc.is_in(identity, value_set=self.spared))
+        kept = rows.filter(pc.invert(gone)) if pc.any(gone).as_py() else rows
         return kept if self.updates is None else close_held(kept, self.table.name, self.updates)
 
 

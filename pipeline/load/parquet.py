@@ -83,10 +83,10 @@ class ParquetDestination:
         if not touched <= unfinished:
             self._tell(unfinished=self._manifest.unfinished | touched)
         told = dict(self._manifest.files)
-        for name, folder, new in _steps(change, left, touched):
+        for name, folder, new, spared in _steps(change, left, touched):
             path = f"{name}/{folder}/{manifest.DATA}"
             told.pop(path, None)
-            if self._rewrite(self._root / path, new, _touch(change, name, folder)):
+            if self._rewrite(self._root / path, new, _touch(change, name, folder, spared)):
                 told[path] = manifest.describe(self._root / path)
             reach("parquet.merged")
         reach("parquet.manifest")
@@ -139,16 +139,20 @@ class ParquetDestination:
             files.make_folder(path).chmod(self._folder_mode)
 
 
-def _steps(change: Change, left: set[str], touched: set[str]) -> Iterator[tuple[str, str, pa.Table]]:
-    """Say which file gets which new rows: in each table first what leaves a folder, then what comes to one."""
+def _steps(change: Change, left: set[str], touched: set[str]) -> Iterator[tuple[str, str, pa.Table, pa.Array | None]]:
+    """Say which file gets which new rows: in each table first what leaves a folder, then what comes to one.
+
+    What leaves spares the identities that come to the same folder: readers must not miss them in between.
+    """
     for name, rows in change.rows.items():
         coming = dict(_by_folder(rows, change.bookmark.source))
         nothing = rows.slice(0, 0).drop_columns(["source", "created_date"])
-        yield from ((name, folder, nothing) for folder in sorted(left))
-        yield from ((name, folder, coming.get(folder, nothing)) for folder in sorted(touched))
+        for folder in sorted(left):
+            yield name, folder, nothing, coming.get(folder, nothing)[TABLES[name].identity].combine_chunks()
+        yield from ((name, folder, coming.get(folder, nothing), None) for folder in sorted(touched))
 
 
-def _touch(change: Change, name: str, folder: str) -> Touch:
+def _touch(change: Change, name: str, folder: str, spared: pa.Array | None) -> Touch:
     """Say what a load does to the older rows of one file."""
     updates = change.updates.get(name)
     if updates is not None:
@@ -159,6 +163,7 @@ def _touch(change: Change, name: str, folder: str) -> Touch:
         change.replaces[name],
         change.segments,
         updates if updates is not None and updates.num_rows else None,
+        spared,
     )
 
 

@@ -258,6 +258,26 @@ def test_damaged_dataset_is_outdated(tmp_path):
     assert (other.is_outdated, other.bookmarks(), files_of(tmp_path)) == (True, {}, before)
 
 
+def test_readers_miss_nothing_while_a_killed_load_is_made_good(tmp_path, monkeypatch):
+    """A load after a killed one takes nothing away to bring it back, nor does one that moves a neighbour."""
+    source = Source()
+    first, moving = source.batch(example(), Version("b")), source.batch(Version("b", TENTH + DAY), example())
+    with pytest.raises(FailpointError), failpoints.armed("parquet.manifest=error:1"):
+        open_in(tmp_path).load([first])
+    seen = []
+    monkeypatch.setattr("pipeline.load.parquet.reach", lambda _: seen.append(ids_of(tmp_path)))
+    open_in(tmp_path).load([first])
+    assert set(seen) == {("b", "chatcmpl-1")}
+    open_in(tmp_path).load([moving])
+    assert set(seen) == {("b", "chatcmpl-1"), ("chatcmpl-1",)}
+    assert seen[-1] == ("b", "chatcmpl-1")
+
+
+def ids_of(folder):
+    paths = sorted((folder / "parquet" / "completions").rglob("*.parquet"))
+    return tuple(sorted(id_ for path in paths for id_ in pq.ParquetFile(path).read(["id"])["id"].to_pylist()))
+
+
 def modes_of(folder):
     paths = [folder / "parquet", *(folder / "parquet").rglob("*")]
     return {(path.is_dir(), path.stat().st_mode & 0o777) for path in paths}
