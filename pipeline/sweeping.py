@@ -252,13 +252,13 @@ class Sweeping:
             return
         oldest = self._horizon.oldest
         begins = sweep.goal if oldest is None else min(oldest - 1, sweep.goal)
-        cuts = [*marks.boundaries(self._archive, self._part_size), begins]
+        cuts = sorted([*marks.boundaries(self._archive, self._part_size), begins])
         for start, end in coverage.unread(self._read, sweep.goal):
             inner = sorted({cut for cut in cuts if (start is None or start < cut) and cut < end})
             for first, last in pairwise([start, *inner, end]):
                 if self._budget <= 0 or len(self._missed) >= MOST_MISSING or last is None:
                     return
-                part = self._part(first, last)
+                part = self._part(first, last, next((cut for cut in cuts if cut > last), last))
                 if last <= begins:
                     self._finish(part, last, self._horizon.asked_at)
                 else:
@@ -270,9 +270,12 @@ class Sweeping:
         held = sum(footer.completions for footer in self._archive.footers)
         return max(LEAST_PART, min(PART, held // (PARTS_PER_WALK * self._order.walks)))
 
-    def _part(self, start: int | None, end: int) -> _Part:
-        held = Held(self._archive, window=self._part_size)
-        walk = Walk(self._anchors(start), limit=self._order.limit, until=end)
+    def _part(self, start: int | None, end: int, following: int) -> _Part:
+        """Begin a walk between two cuts; its last page shows rows up to the ``following`` one, or little more."""
+        anchors_ = self._anchors(start)
+        first = -(2**62) if start is None else start + 1
+        held = Held(self._archive, stretch=(anchors_[0].created if anchors_ else first, following))
+        walk = Walk(anchors_, limit=self._order.limit, until=end)
         return _Part(start, end, held, walk, walk.requests(), Missing(held, start, end))
 
     def _anchors(self, start: int | None) -> list[Anchor]:

@@ -44,11 +44,15 @@ class State(msgspec.Struct, frozen=True, gc=False):
 
 
 class Held:
-    """Answers which state is held of an id, for ids in the window that was asked for last."""
+    """Answers which state is held of an id, for ids in the window that was asked for last.
 
-    def __init__(self, archive: Archive, *, window: int = WINDOW_IDS) -> None:
+    Who knows the ``stretch`` of seconds that will be asked for has it read at once, and no more than that.
+    """
+
+    def __init__(self, archive: Archive, *, window: int = WINDOW_IDS, stretch: tuple[int, int] | None = None) -> None:
         self._archive = archive
         self._window = window
+        self._stretch = stretch
         self._from, self._to = 0, -1
         self._is_pinned = False
         self._states: dict[str, State] = {}
@@ -61,8 +65,12 @@ class Held:
         """Make states of first <= created <= last known, and of what follows up to ``window`` ids, about."""
         if self._from <= first and last <= self._to:
             return
+        if self._stretch is not None:
+            first, last = min(first, self._stretch[0]), max(last, self._stretch[1])
         overlapping = [footer for footer in self._archive.footers if footer.last is not None and footer.last >= first]
-        self._from, self._to = first, self._reach(overlapping, last, self._window if window is None else window)
+        self._from, self._to = first, last
+        if self._stretch is None:
+            self._to = self._reach(overlapping, last, self._window if window is None else window)
         unwritten = {id_: state for id_, state in self._states.items() if state.segment > self._archive.last}
         self._states = {}
         for footer in overlapping:

@@ -7,6 +7,7 @@ itself is no help: it counts what the parent held before the process began, and 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -112,8 +113,9 @@ def _family(pid: int) -> list[int]:
     """Return a process and its living children, theirs included."""
     found = [pid]
     for parent in found:
-        for file in (_PROC / str(parent) / "task").glob("*/children"):
-            found += map(int, _read(file).split())
+        with contextlib.suppress(OSError):  # it is gone
+            for file in (_PROC / str(parent) / "task").glob("*/children"):
+                found += map(int, _read(file).split())
     return found
 
 
