@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pipeline.preview import Preview
     from pipeline.proof import Proof, Verdict
     from pipeline.result import Adopted, DestinationResult, Forgotten, Progress, RunResult, SourceResult
+    from pipeline.troubles import Trouble
 
 EXIT_CODES: dict[int, str] = {
     0: "done, also when there was nothing new",
@@ -267,6 +268,14 @@ def adopted(done: Adopted) -> str:
     lines += [_line("skipped", f"{where}: {reason}") for where, reason in done.skipped[:10]]
     lines += [_line("", f"and {len(done.skipped) - 10:,} more")] if len(done.skipped) > 10 else []  # noqa: PLR2004
     return "\n".join(lines)
+
+
+def troubles(known: Sequence[Trouble]) -> None:
+    """Say on stderr what does not work, since when, what was kept and what to do."""
+    for one in known:
+        since = f"since {_moment(one.since)}, {counted(one.runs, 'run')}, exit {one.exit_code}"
+        lines = [f"{one.place}: {since}", f"  {one.what}", f"  kept: {one.kept}", f"  {one.hint}" if one.hint else ""]
+        print(*filter(None, map(_printable, lines)), sep="\n", file=sys.stderr)
 
 
 def counted(number: int, what: str) -> str:

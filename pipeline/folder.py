@@ -49,6 +49,11 @@ class DataFolder:
         return self.private / "warehouse.duckdb"
 
     @property
+    def troubles(self) -> Path:
+        """What did not work in former runs, and since when."""
+        return self.private / "troubles.json"
+
+    @property
     def blobs(self) -> Path:
         """Large binary content, by SHA-256; private."""
         return self.root / "blobs"

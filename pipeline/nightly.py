@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeline import assemble, forget
+from pipeline import assemble, forget, troubles
 from pipeline.archive import segments
 from pipeline.archive.segments import Archive
 from pipeline.beside import Beside
@@ -109,12 +109,18 @@ class _Night:
         if not self._folder.exists and (closed := self._knock()):
             return self._result(closed)
         with owned(self._folder, share=self._config.share == "group") as lock:
-            sources = self._export_and_load(lock)
+            try:
+                sources = self._export_and_load(lock)
+            except PipelineError as error:
+                troubles.note_end(self._folder, error, self._started)
+                raise
             if not any(done.error for done in self._destinations if done.destination == "duckdb"):
                 self._publish()
+            result = self._result(sources)
+            troubles.note(self._folder, result)
         if self._bugs:
             raise self._bugs[0]
-        return self._result(sources)
+        return result
 
     def _knock(self) -> list[SourceResult]:
         """Ask every source for the ends of its list before a data folder is made; what refuses, if all do."""

@@ -31,21 +31,35 @@ class Duration(click.ParamType[float]):
 @click.command()
 @settings
 @format_option
+@click.option(
+    "--troubles", "is_of_troubles", is_flag=True, help="Show what did not work in the last runs, and since when."
+)
 @click.option("--max-age", type=Duration(), help="Exit with 4 where a source's data end longer ago, such as 26h.")
-def status(config_file: Path | None, data: Path | None, form: str, max_age: float | None) -> int:
+def status(
+    config_file: Path | None, data: Path | None, form: str, max_age: float | None, *, is_of_troubles: bool
+) -> int:
     """Show how far each source's data reach, whether they are complete, and why not.
 
     \b
     pipeline status --data FOLDER --max-age 26h
+    pipeline status --data FOLDER --troubles
     """
-    from pipeline import console  # noqa: PLC0415 - --help stays light
+    from pipeline import console, troubles  # noqa: PLC0415 - --help stays light
     from pipeline.errors import CheckFailedError  # noqa: PLC0415
+    from pipeline.folder import DataFolder  # noqa: PLC0415
     from pipeline.status import SourceStatus  # noqa: PLC0415
     from pipeline.status import status as read  # noqa: PLC0415
 
-    sources = read(load_config(config_file, data))
-    columns = list(SourceStatus.__dataclass_fields__)
+    config = load_config(config_file, data)
+    known = troubles.read(DataFolder(config.data))
+    if is_of_troubles:
+        columns = troubles.Trouble.__struct_fields__
+        console.table(columns, [[getattr(one, name) for name in columns] for one in known], form)
+        return 0
+    sources = read(config)
+    columns = tuple(SourceStatus.__dataclass_fields__)
     console.table(columns, [list(asdict(source).values()) for source in sources], form)
+    console.troubles([one for one in known if one.over is None])
     stale = [source.source for source in sources if max_age is not None and source.is_older_than(max_age)]
     if stale:
         raise CheckFailedError(
