@@ -60,8 +60,10 @@ class _Told(msgspec.Struct, frozen=True):
 def read(folder: DataFolder) -> list[Trouble]:
     """Return what is remembered, the latest first; nothing where there was no trouble yet.
 
-    Raises FolderError where the file is not ours.
+    Raises FolderError where the folder, or the file, is not ours.
     """
+    if not folder.exists:
+        return []
     try:
         return msgspec.json.decode(folder.troubles.read_bytes(), type=list[Trouble])
     except FileNotFoundError:

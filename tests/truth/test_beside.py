@@ -65,7 +65,15 @@ def test_rejects_found_by_a_helper_are_told(world, told):
 
 
 @pytest.mark.parametrize(
-    "place", ["parquet.merged", "parquet.manifest", "files.renamed", "duckdb.inserted", "duckdb.committed"]
+    "place",
+    [
+        "parquet.merged",
+        "duckdb.committed",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("parquet.manifest", "files.renamed", "duckdb.inserted")
+        ),
+    ],
 )
 def test_a_helper_that_dies_costs_nothing(world, told, monkeypatch, place):
     """Where the helper is killed, the run loads the rest itself and ends as if nothing had been."""

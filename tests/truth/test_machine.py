@@ -297,7 +297,7 @@ _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
 class TestNights(Nights.TestCase):
     """A few nights, on every run of the suite."""
 
-    settings = settings(max_examples=6, stateful_step_count=12, deadline=None, suppress_health_check=_QUIET)
+    settings = settings(max_examples=3, stateful_step_count=12, deadline=None, suppress_health_check=_QUIET)
 
 
 @pytest.mark.slow

@@ -258,7 +258,9 @@ def test_an_id_cannot_leave_its_route(world, id_):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("count", [300, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "count", [pytest.param(300, marks=pytest.mark.slow), pytest.param(3000, marks=pytest.mark.slow)]
+)
 def test_interrupted_ten_times_in_bad_weather(world, count):
     """Stopped again and again while a tenth is rate limited and a twentieth reset: all there, nothing fetched twice.
 

@@ -431,7 +431,8 @@ def test_nothing_is_missed_in_a_second_in_doubt(tmp_path):
         assert (result.sources[0].missed, result.sources[0].gone) == (0, 0)
 
 
-@pytest.mark.parametrize("cursor", ["second", pytest.param("exact", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("cursor", ["second", "exact"])
 def test_walks_side_by_side_lose_no_row(tmp_path, monkeypatch, cursor):
     """Many walks between known anchors find every edit and every deletion, whatever shares a second."""
     monkeypatch.setattr("pipeline.sweeping.PART", 40)

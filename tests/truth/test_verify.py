@@ -245,7 +245,14 @@ def test_forgetting_by_metadata_and_upstream(world):
     assert forget(world.config(), ids=["x"], confirm=lambda _: False).held == 0
 
 
-@pytest.mark.parametrize("form", ["jsonl", "gz", "page", "array", "folder", "parquet", "duckdb"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "jsonl",
+        "parquet",
+        *(pytest.param(form, marks=pytest.mark.slow) for form in ("gz", "page", "array", "folder", "duckdb")),
+    ],
+)
 def test_saved_completions_are_adopted(world, tmp_path, form):
     """Whatever form they were saved in, what is not held is taken in and marked, and what is held stays as it is."""
     old = [_body(f"saved-{number}", NOW - 90 * DAY + number) for number in range(3)]

@@ -43,7 +43,9 @@ def kinds(verdict):
     return {problem.kind for problem in verdict.problems}
 
 
-@pytest.mark.parametrize("what", ["parquet", "duckdb", "all", "blobs", "ledger"])
+@pytest.mark.parametrize(
+    "what", ["all", "ledger", *(pytest.param(what, marks=pytest.mark.slow) for what in ("parquet", "duckdb", "blobs"))]
+)
 def test_nothing_is_made_anew_from_an_archive_that_lacks_a_segment(world, what):
     """Rebuilding and removing refuse, and what was lost is whole again when it is restored."""
     aside = lose(world)
