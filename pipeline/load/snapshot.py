@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import TryAgainError
 from pipeline.failpoints import reach
-from pipeline.files import explained, replacing
+from pipeline.files import explained, replacing, sync_folder
 from pipeline.load.duckdb import DuckDBDestination, shown
 
 if TYPE_CHECKING:
@@ -80,4 +80,6 @@ def _set_aside(leftover: Path, folder: Path) -> Path | None:
     if not leftover.exists():
         return None
     target = next(path for n in count(1) if not (path := folder / f"{leftover.name}.{n}").exists())
-    return leftover.rename(target)
+    leftover.rename(target)
+    sync_folder(folder)
+    return target
