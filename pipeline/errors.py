@@ -7,6 +7,7 @@ PipelineError
 ├── TryAgainError          75   wait, then run again
 │   ├── FolderInUseError        another run holds the data folder
 │   ├── DiskFullError           no space left
+│   ├── DiskError               the disk fails
 │   └── ServerError             down, hanging, rate limited, or not speaking JSON
 ├── RefusedError           77   a key or a permission is missing
 └── ConfigError            78   the settings, the server or the data folder are not what they should be
@@ -71,6 +72,10 @@ class FolderInUseError(TryAgainError):
 
 class DiskFullError(TryAgainError):
     """No space is left where the data folder lies."""
+
+
+class DiskError(TryAgainError):
+    """The disk, or the network it lies behind, fails where the data folder is."""
 
 
 class ServerError(TryAgainError):

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import DiskFullError, FolderError, FolderInUseError, RefusedError
+from pipeline.errors import DiskError, DiskFullError, FolderError, FolderInUseError, RefusedError
 from pipeline.failpoints import reach
 
 FOLDER_MODE = 0o700
@@ -19,6 +19,8 @@ FILE_MODE = 0o600
 #: Linux's renameat2 with this flag lets two names change places in one act; Python has no name for it.
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
+#: What a disk, or one behind a network, says when it fails.
+_BROKEN = frozenset({errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EREMOTEIO, errno.EUCLEAN})
 
 
 def make_folder(path: Path) -> Path:
@@ -156,5 +158,10 @@ def explained(what: Path) -> Iterator[None]:
         if error.errno in {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL}:
             raise FolderError(
                 f"{what} cannot be a data folder: {error.strerror}", hint="name another with --data"
+            ) from error
+        if error.errno in _BROKEN:
+            raise DiskError(
+                f"the disk fails at {error.filename or what}: {error.strerror}",
+                hint="check the disk, then run again; everything written before is intact",
             ) from error
         raise

@@ -217,8 +217,7 @@ def _make_anew(config: Config, folder: DataFolder, archives: Sequence[Archive], 
     has_duckdb = folder.warehouse.exists() or folder.snapshot.exists()
     there = [("parquet", folder.parquet.exists()), ("duckdb", has_duckdb)]
     for result in rebuild.rebuild([name for name, is_there in there if is_there], archives, config, folder, stop):
-        if result.error:
-            raise PipelineError(result.error, hint=result.hint or "")
+        result.insist()
     if has_duckdb:
         assemble.publish(config, folder, anew=True)
     reach("forget.rebuilt")

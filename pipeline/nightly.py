@@ -309,8 +309,7 @@ class _Night:
         if self._damaged:
             raise next(iter(self._damaged.values()))
         (done,) = rebuild([name], archives, self._config, self._folder, self._stop)
-        if done.error:
-            raise IncompleteError(done.error, hint=done.hint or "")
+        done.insist()
 
     def _publish(self) -> None:
         """Publish what the writer holds; a failure leaves the former snapshot and fails the destination."""

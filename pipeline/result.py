@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.errors import worst
+from pipeline.errors import PipelineError, worst
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from pipeline.errors import PipelineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +99,13 @@ class DestinationResult:
     """Files that nothing refers to, removed."""
     error: str | None = None
     hint: str | None = None
+
+    def insist(self) -> None:
+        """Raise what stopped it, where something did, with its own exit code."""
+        if self.error is not None:
+            error = PipelineError(self.error, hint=self.hint or "")
+            error.exit_code = self.exit_code
+            raise error
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,6 +177,11 @@ def read_only(path: Path) -> DuckDBPyConnection:
     return connection
 
 
+def is_one_select(connection: DuckDBPyConnection, sql: str) -> bool:
+    """Tell whether SQL is one SELECT and nothing else; raises what DuckDB says of SQL that is none."""
+    return [one.type for one in connection.extract_statements(sql)] == [duckdb.StatementType.SELECT]
+
+
 def shown(path: Path) -> object | None:
     """Tell what a reader of the file sees: its layout, bookmarks, views and prices; None where it cannot be read."""
     try:

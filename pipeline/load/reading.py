@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from itertools import chain
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import FolderError, UsageError
-from pipeline.load.duckdb import read_only, told_to_the_user
+from pipeline.load.duckdb import is_one_select, read_only, told_to_the_user
+from pipeline.load.tables import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,8 +44,7 @@ def asking(snapshot: Path) -> Iterator[Callable[[str], Answer]]:
 
     Raises FolderError where it lacks what is asked for: an older program published it.
     """
-    with contextlib.closing(connect(snapshot)) as connection:
-        _confine(connection)
+    with _confined(snapshot) as connection:
 
         def ask(sql: str) -> Answer:
             try:
@@ -60,21 +61,30 @@ def asking(snapshot: Path) -> Iterator[Callable[[str], Answer]]:
         yield ask
 
 
-def _confine(connection: DuckDBPyConnection) -> None:
-    """Let a connection neither read nor write any other file, for good."""
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
+@contextlib.contextmanager
+def _confined(snapshot: Path) -> Iterator[DuckDBPyConnection]:
+    """Open the snapshot so that no other file can be read or written, for good.
+
+    DuckDB leaves its temp folder open all the same, by default ``.tmp`` where we were started: it gets one of its own.
+    """
+    with TemporaryDirectory(prefix="pipeline-") as spilled, contextlib.closing(connect(snapshot)) as connection:
+        connection.execute(f"SET temp_directory = {quoted(spilled)}")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        yield connection
 
 
 @contextlib.contextmanager
 def query(snapshot: Path, sql: str) -> Iterator[Answer]:
-    """Answer SQL on the snapshot that can neither read nor write any other file; UsageError says what is wrong."""
-    with contextlib.closing(connect(snapshot)) as connection, told_to_the_user():
-        _confine(connection)
+    """Answer one SELECT on the snapshot that can neither read nor write any other file; UsageError says what is wrong.
+
+    Other statements could take the snapshot off, put it on again to be written, or write beside it.
+    """
+    with _confined(snapshot) as connection, told_to_the_user():
+        if not is_one_select(connection, sql):
+            raise UsageError("only one SELECT is answered", hint="a PIVOT names its values: PIVOT … ON … IN (…)")
         connection.execute(sql)
-        if not connection.description:
-            raise UsageError("there is nothing to answer in this SQL", hint="write a SELECT")
-        columns = tuple(column[0] for column in connection.description)
+        columns = tuple(column[0] for column in connection.description or ())
         yield Answer(columns, chain.from_iterable(iter(lambda: connection.fetchmany(_ROWS), [])))
 
 

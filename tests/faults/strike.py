@@ -1,0 +1,153 @@
+"""Commands of which one system call fails, or is their last: which call of which kind, a rehearsal tells."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.archive import tombstones
+from tests.truth import test_kills_elsewhere as elsewhere
+from tests.truth.test_kills import ROOT
+
+from .trace import strace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+#: What becomes of a call: the process dies in it, the disk fails, the disk is full.
+ACTIONS = {"kill": "signal=KILL", "EIO": "error=EIO", "ENOSPC": "error=ENOSPC"}
+KINDS = {
+    "rename": ("rename", "renameat", "renameat2"),
+    "sync": ("fsync", "fdatasync"),
+    "remove": ("unlink", "unlinkat"),
+    "open": ("openat",),
+    "write": ("write", "pwrite64"),
+}
+#: Codes with which a command may end when the disk fails: told, not a bug.
+TOLD = {0, 3, 75, 77, 78}
+_CALL = re.compile(r"^(\d+) +(\w+)\((.*)$")
+
+
+@dataclass(frozen=True)
+class Blow:
+    """The n-th call of one name, counted in each thread, and what becomes of it."""
+
+    call: str
+    number: int
+    action: str
+
+    def __str__(self) -> str:
+        return f"{self.call} {self.number} {self.action}"
+
+    @property
+    def inject(self) -> str:
+        """Say it to strace."""
+        return f"inject={self.call}:{ACTIONS[self.action]}:when={self.number}"
+
+
+def calls_of(lines: Iterable[str], root: str, kind: str) -> set[tuple[str, int]]:
+    """Return the calls of a kind that concern files below ``root``: name, and which of its thread's calls it is."""
+    passed: Counter[tuple[str, str]] = Counter()
+    found = set()
+    for line in lines:
+        if (match := _CALL.match(line)) and match[2] in KINDS[kind]:
+            passed[match[1], match[2]] += 1
+            if root in match[3]:
+                found.add((match[2], passed[match[1], match[2]]))
+    return found
+
+
+class Struck:
+    """Mixin of a job of ``test_kills_elsewhere``: its command meets a blow below Python instead of a failpoint."""
+
+    def rehearsed(self) -> dict[str, list[tuple[str, int]]]:
+        """Let the command end as it should; return by kind the calls that it makes to its data folder."""
+        log = self.data.parent / "rehearsal.log"
+        self.prepare()
+        self.something_happens()
+        every = ",".join(call for calls in KINDS.values() for call in calls)
+        done = self._under(["-f", "-y", "-o", log, "-e", f"trace={every}"])
+        assert done.returncode == 0, done.stderr
+        self.after()
+        self.recover()
+        lines = log.read_text(errors="replace").splitlines()
+        return {kind: sorted(calls_of(lines, str(self.data), kind)) for kind in KINDS}
+
+    def dies(self, plan: Blow | str, command: tuple[str, ...] | None = None) -> bool:
+        """Run the command under a blow; whether it did not end well. What fails is told, without a traceback."""
+        if isinstance(plan, str):
+            return super().dies(plan, command)
+        done = self._under(["-f", "--seccomp-bpf", "-o", "/dev/null", "-e", f"trace={plan.call}", "-e", plan.inject])
+        died = done.returncode in {-signal.SIGKILL, 128 + signal.SIGKILL}
+        assert died or (done.returncode in TOLD and "Traceback" not in done.stderr), (plan, done.returncode, done.stderr)
+        return done.returncode != 0
+
+    def _under(self, watcher: list[object]) -> subprocess.CompletedProcess[str]:
+        program = [sys.executable, "-m", "pipeline", *self.command, "--config", self.file]
+        return subprocess.run(
+            [strace(), *watcher, *program], cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False
+        )
+
+
+class Running(Struck, elsewhere.Job):
+    """A run."""
+
+
+class Sweeping(Struck, elsewhere.Sweeping):
+    """A sweep; as long as there is something old to be deleted, it is."""
+
+    def prepare(self) -> None:
+        if self.old:
+            super().prepare()
+
+
+class Rebuilding(Struck, elsewhere.RebuildingAll):
+    """Both destinations, made anew."""
+
+
+class Forgetting(Struck, elsewhere.Forgetting):
+    """Completions that must go: all of them are on their way out, or nothing has happened yet."""
+
+    def after(self, _: object = "") -> None:
+        told = tombstones.read(self.folder.archive / "prod")
+        covered = {id_ for id_ in self.doomed if told.cover(id_)}
+        assert covered in (set(), set(self.doomed))
+        self.forgotten |= covered
+
+
+class Upgrading(Struck, elsewhere.Job):
+    """A run that finds both destinations in another layout, and makes them anew."""
+
+    is_wide = False
+
+    def prepare(self) -> None:
+        self.is_wide = not self.is_wide
+        text = self.settings.format(data=self.data, base_url=self.server.base_url, key=self._key)
+        self.file.write_text(f"{text}\n[destinations]\nlogprobs = {str(self.is_wide).lower()}\n")
+
+
+class Beginning(Struck, elsewhere.Job):
+    """A first run, without a data folder."""
+
+    def prepare(self) -> None:
+        for path in sorted(self.data.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        if self.data.exists():
+            self.data.rmdir()
+
+
+JOBS = {job.__name__.lower(): job for job in (Running, Sweeping, Rebuilding, Forgetting, Upgrading, Beginning)}
+#: Commands during which readers look on; before a first run there is nothing that they could see.
+WATCHED = JOBS.keys() - {"beginning"}
+
+
+def blows(calls: Iterable[tuple[str, int]], actions: Iterable[str]) -> Iterator[Blow]:
+    """Yield every blow to these calls."""
+    chosen = tuple(actions)
+    return (Blow(call, number, action) for call, number in calls for action in chosen)

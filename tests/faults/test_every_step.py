@@ -1,0 +1,46 @@
+"""Every step can fail: a system call that fails, or is the last, is told or mended, and no reader ever notices."""
+
+from __future__ import annotations
+
+import random
+from contextlib import nullcontext
+
+import pytest
+
+from tests.truth.reader import DONE
+from tests.truth.test_kills import watched
+
+from .strike import ACTIONS, JOBS, WATCHED, blows, calls_of
+
+SEED = 7
+#: Blows to each command and kind of call.
+MOST = 2
+
+
+def test_the_calls_of_a_data_folder_are_counted_by_thread():
+    """Only calls that concern the folder count, each by its number among its own thread's calls of that name."""
+    lines = [
+        '7 openat(AT_FDCWD, "/usr/lib/a", O_RDONLY) = 3',
+        '7 openat(AT_FDCWD, "/data/a", O_RDONLY) = 3',
+        '8 openat(AT_FDCWD, "/data/b", O_RDONLY <unfinished ...>',
+        "8 <... openat resumed>) = 3",
+        '8 openat(AT_FDCWD, "/data/b", O_RDONLY) = 3',
+        "7 fsync(3</data/a>) = 0",
+    ]
+    assert calls_of(lines, "/data", "open") == {("openat", 1), ("openat", 2)}
+    assert calls_of(lines, "/data", "sync") == {("fsync", 1)}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", JOBS)
+def test_every_step_can_fail(tmp_path, name):
+    """Killed, with a disk that fails or is full, at steps of each kind: the next run mends all (seed in ``SEED``)."""
+    with watched(tmp_path) if name in WATCHED else nullcontext(), JOBS[name](tmp_path / name) as victim:
+        chance = random.Random(f"{SEED} {name}")
+        for calls in victim.rehearsed().values():
+            every = list(blows(calls, ACTIONS))
+            for blow in chance.sample(every, min(MOST, len(every))):
+                victim.strike(blow)
+        victim.end()
+        (tmp_path / name / DONE).touch()
