@@ -7,6 +7,7 @@ are not followed: the key goes to the configured host and to no other.
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 import threading
 import time
@@ -156,15 +157,22 @@ def _explained(address: Address) -> Iterator[None]:
     """Translate what no further attempt can mend into a ConfigError that says which setting to look at."""
     try:
         yield
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+    except (
+        httpx.InvalidURL,
+        httpx.UnsupportedProtocol,
+        UnicodeError,
+    ) as error:  # the last of a name that cannot be one
         raise ConfigError(f"base_url or a proxy is no URL that can be used: {error}", hint="check base_url") from error
     except httpx.ConnectError as error:
+        host = httpx.URL(address.base_url).host
+        if "WRONG_VERSION_NUMBER" in str(error):
+            raise ConfigError(
+                f"{host} does not speak TLS, as https wants: {error}",
+                hint="check base_url: where the server speaks plain HTTP it begins with http://",
+            ) from error
         if "CERTIFICATE_VERIFY_FAILED" not in str(error):
             raise
-        raise ConfigError(
-            f"the certificate of {httpx.URL(address.base_url).host} is not trusted: {error}",
-            hint="where the server has a private certificate authority, name its file with ca_file",
-        ) from error
+        raise ConfigError(f"the certificate of {host} is not trusted: {error}", hint=_remedy(str(error))) from error
     except ssl.SSLError as error:
         raise ConfigError(f"{address.ca_file} holds no certificates: {error}", hint="check ca_file") from error
     except (OSError, ValueError, ImportError) as error:
@@ -174,9 +182,20 @@ def _explained(address: Address) -> Iterator[None]:
         ) from error
 
 
+def _remedy(reason: str) -> str:
+    """Say what to do about a certificate; trusting another authority mends neither its date nor its name."""
+    if "has expired" in reason or "not yet valid" in reason:
+        return "whoever runs the server must renew it, unless it is the clock of this machine that is wrong"
+    if "mismatch" in reason:
+        return "check the host in base_url: the certificate is for another one"
+    return "where the server has a private certificate authority, name its file with ca_file"
+
+
 def _plain(error: httpx.HTTPError) -> str:
     """Say in plain words what a transport error means."""
     match error:
+        case httpx.ConnectError() if _is_about_the_name(error):
+            return f"the name of the host is not found (check base_url, and the DNS of this machine): {error}"
         case httpx.ConnectTimeout() | httpx.ConnectError() | httpx.ProxyError():
             return f"cannot connect: {str(error) or 'timed out'}"
         case httpx.TimeoutException():
@@ -185,3 +204,8 @@ def _plain(error: httpx.HTTPError) -> str:
             return "the body cannot be decompressed"
         case _:
             return f"the connection broke: {str(error) or type(error).__name__}"
+
+
+def _is_about_the_name(error: httpx.HTTPError) -> bool:
+    """Tell whether a host's name could not be resolved: the lower library's error lies between it and ours."""
+    return error.__cause__ is not None and isinstance(error.__cause__.__context__, socket.gaierror)
