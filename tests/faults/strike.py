@@ -85,7 +85,11 @@ class Struck:
             return super().dies(plan, command)
         done = self._under(["-f", "--seccomp-bpf", "-o", "/dev/null", "-e", f"trace={plan.call}", "-e", plan.inject])
         died = done.returncode in {-signal.SIGKILL, 128 + signal.SIGKILL}
-        assert died or (done.returncode in TOLD and "Traceback" not in done.stderr), (plan, done.returncode, done.stderr)
+        assert died or (done.returncode in TOLD and "Traceback" not in done.stderr), (
+            plan,
+            done.returncode,
+            done.stderr,
+        )
         return done.returncode != 0
 
     def _under(self, watcher: list[object]) -> subprocess.CompletedProcess[str]:
@@ -124,12 +128,12 @@ class Forgetting(Struck, elsewhere.Forgetting):
 class Upgrading(Struck, elsewhere.Job):
     """A run that finds both destinations in another layout, and makes them anew."""
 
-    is_wide = False
-
     def prepare(self) -> None:
-        self.is_wide = not self.is_wide
-        text = self.settings.format(data=self.data, base_url=self.server.base_url, key=self._key)
-        self.file.write_text(f"{text}\n[destinations]\nlogprobs = {str(self.is_wide).lower()}\n")
+        """Hold them with a table that the command is not asked for."""
+        text = self.file.read_text()
+        self.file.write_text(f"{text}\n[destinations]\nlogprobs = true\n")
+        assert self.run().exit_code == 0
+        self.file.write_text(text)
 
 
 class Beginning(Struck, elsewhere.Job):
