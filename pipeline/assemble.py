@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 #: Modes with share = "group" (storage 9); files are born private otherwise.
 _SHARED_FOLDER, _SHARED_FILE = 0o750, 0o640
 _PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
+#: Nobody writes the snapshot, its owner neither.
+_SHARED_SNAPSHOT, _PRIVATE_SNAPSHOT = 0o440, 0o400
 
 
 def blobs(folder: DataFolder) -> Blobs:
@@ -154,6 +156,7 @@ def publish(config: Config, folder: DataFolder, *, anew: bool = False) -> Publis
         folder.warehouse,
         folder.snapshot,
         scratch=folder.scratch,
+        mode=_SHARED_SNAPSHOT if config.share == "group" else _PRIVATE_SNAPSHOT,
         logprobs=config.logprobs,
         cost=config.cost,
         anew=anew,

@@ -40,6 +40,9 @@ def replacing(path: Path, *, scratch: Path, mode: int = FILE_MODE) -> Iterator[P
     what was at ``path``; a temp file that a crash left is removed by ``clear_scratch``.
     """
     temp = make_folder(scratch) / f"{path.name}.{os.getpid()}.tmp"
+    temp.unlink(missing_ok=True)
+    # Beside a report anybody may have put a link there, to have us write elsewhere; and nobody else reads what is half.
+    os.close(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE))
     try:
         yield temp
         reach("files.written")

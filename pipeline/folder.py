@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -101,9 +102,21 @@ def owned(folder: DataFolder, *, share: bool = False) -> Iterator[int]:
     _ = folder.exists
     with files.explained(folder.root):
         files.make_folder(folder.root)
+        _refuse_what_others_put_there(folder)
         with files.locked(folder.private / "lock") as lock:
             if share:
                 folder.root.chmod(_PASSAGE)
             files.clear_scratch(files.make_folder(folder.scratch))
             files.remove(folder.beside)
             yield lock
+
+
+def _refuse_what_others_put_there(folder: DataFolder) -> None:
+    """Raise RefusedError where a folder or link lies in it that is neither its owner's nor ours: it could lead away."""
+    trusted = {0, os.geteuid(), folder.root.stat().st_uid}
+    for path in (folder.private, folder.archive, folder.blobs, folder.parquet, folder.snapshot):
+        if os.path.lexists(path) and path.lstat().st_uid not in trusted:
+            raise RefusedError(
+                f"{path} was put there by another user (uid {path.lstat().st_uid})",
+                hint=f"look at it, take it away, and let nobody else write in {folder.root}",
+            )
