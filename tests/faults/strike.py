@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ from .trace import strace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from pipeline.result import RunResult
 
 #: What becomes of a call: the process dies in it, the disk fails, the disk is full.
 ACTIONS = {"kill": "signal=KILL", "EIO": "error=EIO", "ENOSPC": "error=ENOSPC"}
@@ -65,6 +68,15 @@ def calls_of(lines: Iterable[str], root: str, kind: str) -> set[tuple[str, int]]
 
 class Struck:
     """Mixin of a job of ``test_kills_elsewhere``: its command meets a blow below Python instead of a failpoint."""
+
+    healed = 0.0
+    """Seconds of the latest run in this process: the one that mends."""
+
+    def run(self, **options: object) -> RunResult:
+        began = time.monotonic()
+        result = super().run(**options)
+        self.healed = time.monotonic() - began
+        return result
 
     def rehearsed(self) -> dict[str, list[tuple[str, int]]]:
         """Let the command end as it should; return by kind the calls that it makes to its data folder."""
