@@ -6,7 +6,7 @@ BIN1 := .venv-duckdb1/bin
 OF_DUCKDB := tests/load tests/cost tests/cli tests/truth tests/test_library.py
 STAGES := pipeline/extract/*,pipeline/archive/*,pipeline/transform/*,pipeline/load/*
 
-.PHONY: help install demo test test-all fuzz bench bench-full check format clean browser
+.PHONY: help install demo test test-all fuzz mutate bench bench-full check format clean browser
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
@@ -34,6 +34,9 @@ browser:
 
 fuzz: .venv-fuzz/made ## Try random pages on decoding and flattening, led by coverage (RUNS=20000)
 	.venv-fuzz/bin/python tests/fuzz/fuzz_page.py -runs=$(or $(RUNS),20000)
+
+mutate: .venv/made ## Break the program one rule at a time: the tests must notice (NAMES="'401 retried'")
+	@$(BIN)/python -m tests.mutations $(NAMES)
 
 bench: .venv/made .venv-bench/made ## Measure speed and memory in minutes, as ratios (ARGS="export --count 20000")
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -140,20 +140,18 @@ def main() -> None:
     options = asked.parse_args()
     chance = random.Random(options.seed)
     share = options.minutes * 60 / (len(JOBS) + 3)
-    attacks = []
+    attacks: list[Attack] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for attack in (places, moments):
-            attacks.append(_told(attack(folder, chance, time.monotonic() + 1.5 * share)))
-        for job in JOBS:
-            attacks.append(_told(steps(job, folder, chance, time.monotonic() + share)))
+        attacks += (_told(kill(folder, chance, time.monotonic() + 1.5 * share)) for kill in (places, moments))
+        attacks += (_told(steps(job, folder, chance, time.monotonic() + share)) for job in JOBS)
         attacks += map(_told, loads(folder, 10))
         attacks.append(_told(nights(folder)))
     write(table(attacks, options.seed))
 
 
 def _told(attack: Attack) -> Attack:
-    print(attack.line(), file=sys.stderr, flush=True)
+    sys.stderr.write(f"{attack.line()}\n")
     return attack
 
 
