@@ -6,7 +6,7 @@ BIN1 := .venv-duckdb1/bin
 OF_DUCKDB := tests/load tests/cost tests/cli tests/truth tests/test_library.py
 STAGES := pipeline/extract/*,pipeline/archive/*,pipeline/transform/*,pipeline/load/*
 
-.PHONY: help install demo test test-all fuzz mutate bench bench-full check format clean browser
+.PHONY: help install demo test test-all soak fuzz mutate bench bench-full check format clean browser
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
@@ -31,6 +31,9 @@ browser:
 		test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update -qq > /dev/null && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium > /dev/null; } || \
 		echo "NOT CHECKED: reports in a real browser; install chromium"
+
+soak: .venv/made ## Attack a data folder for hours, and write what was seen into the README (ARGS="--minutes 30 --seed 2")
+	$(BIN)/python -m tests.faults.soak $(ARGS)
 
 fuzz: .venv-fuzz/made ## Try random pages on decoding and flattening, led by coverage (RUNS=20000)
 	.venv-fuzz/bin/python tests/fuzz/fuzz_page.py -runs=$(or $(RUNS),20000)

@@ -49,9 +49,24 @@ class Attack:
         return f"| {self.name}{self.note} | {len(self.healed):,} | 0 | nothing | {most} |"
 
 
+#: What each job of a command is called.
+STEPS = {name: f"`{name}`: a system call kills it, fails (EIO), or finds the disk full (ENOSPC)" for name in JOBS}
+PLACES, MOMENTS = "`run`: SIGKILL at a named place", "`run`: SIGKILL at any moment"
+LOADS = {
+    "two runs at the same moment": load.two_at_once,
+    f"{load.READERS} readers while a run publishes": load.many_readers,
+    "a reader that keeps a snapshot open": load.held_open,
+    "an analyst who writes into the snapshot and is killed": load.rude_analyst,
+    "a data folder that is copied and goes on elsewhere": load.moved_elsewhere,
+}
+IN_A_ROW = "nights in a row in one process, nothing wrong with them"
+#: Every attack, in the order of the table.
+NAMES = (PLACES, MOMENTS, *STEPS.values(), *LOADS, IN_A_ROW)
+
+
 def steps(name: str, folder: Path, chance: random.Random, until: float) -> Attack:
     """Strike a command at system calls chosen by chance, in chains, until time is up."""
-    attack = Attack(f"`{name}`: a system call kills it, fails (EIO), or finds the disk full (ENOSPC)")
+    attack = Attack(STEPS[name])
     number = 0
     while not attack.healed or time.monotonic() < until:
         number += 1
@@ -69,13 +84,13 @@ def steps(name: str, folder: Path, chance: random.Random, until: float) -> Attac
 
 def places(folder: Path, chance: random.Random, until: float) -> Attack:
     """Kill runs at named places of the program, chosen by chance."""
-    attack = Attack("`run`: SIGKILL at a named place")
+    attack = Attack(PLACES)
     return _killed(attack, folder, until, lambda victim: victim.run_and_die(f"{chance.choice(PASSED)}=kill:1"))
 
 
 def moments(folder: Path, chance: random.Random, until: float) -> Attack:
     """Kill runs at moments chosen by chance."""
-    attack = Attack("`run`: SIGKILL at any moment")
+    attack = Attack(MOMENTS)
     return _killed(attack, folder, until, lambda victim: victim.run_for(chance.uniform(0.2, 1.2)))
 
 
@@ -83,7 +98,7 @@ def _killed(attack: Attack, folder: Path, until: float, kill: Callable[[Victim],
     number = 0
     while not attack.healed or time.monotonic() < until:
         number += 1
-        parent = folder / f"{'place' if 'place' in attack.name else 'moment'}-{number}"
+        parent = folder / f"{'place' if attack.name == PLACES else 'moment'}-{number}"
         parent.mkdir()
         with watched(parent), Victim(parent / "victim") as victim:
             for _ in range(CHAIN):
@@ -95,14 +110,7 @@ def _killed(attack: Attack, folder: Path, until: float, kill: Callable[[Victim],
 
 def loads(folder: Path, times: int) -> list[Attack]:
     """Make the attacks of ``load``."""
-    named = {
-        "two runs at the same moment": load.two_at_once,
-        f"{load.READERS} readers while a run publishes": load.many_readers,
-        "a reader that keeps a snapshot open": load.held_open,
-        "an analyst who writes into the snapshot and is killed": load.rude_analyst,
-        "a data folder that is copied and goes on elsewhere": load.moved_elsewhere,
-    }
-    return [Attack(name, attack(folder / attack.__name__, times)) for name, attack in named.items()]
+    return [Attack(name, attack(folder / attack.__name__, times)) for name, attack in LOADS.items()]
 
 
 def nights(folder: Path) -> Attack:
@@ -113,7 +121,7 @@ def nights(folder: Path) -> Attack:
     note = (
         f" (a night took {first:.2f} s at first, {last:.2f} s at last; memory grew by {grown:.0f} MB; {files:,} files)"
     )
-    return Attack("nights in a row in one process, nothing wrong with them", seconds, note)
+    return Attack(IN_A_ROW, seconds, note)
 
 
 def table(attacks: list[Attack], seed: int) -> str:
