@@ -12,7 +12,8 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
@@ -106,6 +107,7 @@ class Transport:
                 headers=self._headers,
                 timeout=httpx.Timeout(self._address.timeout, connect=self._address.connect_timeout),
                 verify=self._trust,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none is taken, none is sent
             )
             self._opened.append(http)
         return http
@@ -131,17 +133,30 @@ class Transport:
             raise BrokenError(_plain(error)) from error
 
     def _read(self, method: str, query: Query, url: httpx.URL) -> Answer:
-        deadline = time.monotonic() + self._address.page_time
+        self._of_thread.deadline = time.monotonic() + self._address.page_time
         body = bytearray()
-        with self._http().stream(method, url, params=query) as answer:
+        with self._http().stream(method, url, params=query, extensions={"trace": self._bound_in_time}) as answer:
             for part in answer.iter_bytes():
                 body += part
                 if len(body) > self._address.page_size:
                     raise TooLargeError(f"a page is larger than {self._address.page_size:,} bytes (setting page_size)")
-                if time.monotonic() > deadline:
-                    raise BrokenError(f"a page took longer than {self._address.page_time:g} s (setting page_time)")
             moved_to = httpx.URL(answer.headers["location"]).host if answer.has_redirect_location else None
             return Answer(answer.status_code, dict(answer.headers), bytes(body), moved_to)
+
+    def _bound_in_time(self, event: str, told: Mapping[str, Any]) -> None:
+        """Let every read of a new connection look at the clock: httpx bounds silence only, and headers drip as well."""
+        if not event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            return
+        connection = told["return_value"]
+        read = connection.read
+
+        def read_in_time(*asked: Any, **named: Any) -> bytes:
+            if time.monotonic() > self._of_thread.deadline:
+                raise BrokenError(f"a page took longer than {self._address.page_time:g} s (setting page_time)")
+            part: bytes = read(*asked, **named)
+            return part
+
+        connection.read = read_in_time
 
 
 def url_below(route: httpx.URL, *below: str) -> httpx.URL:
