@@ -79,22 +79,18 @@ class Line:
         """Join a client and the server, until one of them or the weather ends it."""
         task = asyncio.current_task()
         self._tasks.add(task)
-        there = None
+        host, _, port = self._place.rpartition(":")
+        back, there = await asyncio.open_connection(host, int(port))
+        ways = [asyncio.ensure_future(way) for way in (self._ask(reader, there, writer), self._answer(back, writer))]
         try:
-            host, _, port = self._place.rpartition(":")
-            back, there = await asyncio.open_connection(host, int(port))
-            ways = [
-                asyncio.ensure_future(way) for way in (self._ask(reader, there, writer), self._answer(back, writer))
-            ]
-            _, unfinished = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            for way in unfinished:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-        finally:
+            there.close()
+            writer.close()
             self._tasks.discard(task)
-            for one in (there, writer):
-                if one is not None:
-                    one.close()
 
     async def _ask(self, reader, there, writer):
         """Hand on requests: each comes in one piece, for none of them has a body."""

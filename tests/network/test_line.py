@@ -16,7 +16,7 @@ BRIEF = {"timeout": 0.5, "connect_timeout": 0.5}
 #: Two questions for the ends of the list come before the walk.
 ENDS = 2
 #: Places of a run's answers at which the line is reset, in all: every so many bytes of some ten thousand.
-PLACES = 120
+PLACES = 50
 
 
 @pytest.fixture(params=["gzip", "plain"])
