@@ -172,11 +172,7 @@ def _explained(address: Address) -> Iterator[None]:
     """Translate what no further attempt can mend into a ConfigError that says which setting to look at."""
     try:
         yield
-    except (
-        httpx.InvalidURL,
-        httpx.UnsupportedProtocol,
-        UnicodeError,
-    ) as error:  # the last of a name that cannot be one
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:  # UnicodeError: no such host name
         raise ConfigError(f"base_url or a proxy is no URL that can be used: {error}", hint="check base_url") from error
     except httpx.ConnectError as error:
         host = httpx.URL(address.base_url).host

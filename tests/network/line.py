@@ -7,7 +7,7 @@ import random
 import socket
 import struct
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,17 +80,11 @@ class Line:
         task = asyncio.current_task()
         self._tasks.add(task)
         host, _, port = self._place.rpartition(":")
-        back, there = await asyncio.open_connection(host, int(port))
-        ways = [asyncio.ensure_future(way) for way in (self._ask(reader, there, writer), self._answer(back, writer))]
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            there.close()
-            writer.close()
-            self._tasks.discard(task)
+        with closing(writer), suppress(OSError, asyncio.CancelledError):
+            back, there = await asyncio.open_connection(host, int(port))
+            with closing(there):
+                await _first_of(self._ask(reader, there, writer), self._answer(back, writer))
+        self._tasks.discard(task)
 
     async def _ask(self, reader, there, writer):
         """Hand on requests: each comes in one piece, for none of them has a body."""
@@ -128,6 +122,17 @@ class Line:
     async def _wait(self):
         if self.weather.latency or self.weather.jitter:
             await asyncio.sleep(self.weather.latency + self.weather.jitter * self._coin.random())
+
+
+async def _first_of(*ways):
+    """Go several ways until the first of them ends."""
+    tasks = [asyncio.ensure_future(way) for way in ways]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _reset(writer):
