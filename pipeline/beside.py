@@ -24,6 +24,7 @@ from pipeline.archive.segments import Archive
 from pipeline.catchup import CatchUp, Growing, Lane
 from pipeline.errors import PipelineError
 from pipeline.folder import DataFolder
+from pipeline.secret import variable
 from pipeline.stopping import LOOK, Stop, StoppedError
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Beside:
                 stdout=subprocess.PIPE,
                 pass_fds=(self.lock,),
                 start_new_session=True,  # Ctrl-C is for the run, which then says what to do
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env={**_without_keys(self.config), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
             self._write(pickle.dumps((self.config, tuple(self.sources))))
             for source, last in self._told.items():
@@ -136,6 +137,13 @@ class Beside:
             with contextlib.suppress(OSError):  # it is gone: the run does the rest itself
                 self._helper.stdin.write(text)
                 self._helper.stdin.flush()
+
+
+def _without_keys(config: Config) -> dict[str, str]:
+    """Return our environment for a process that asks no server."""
+    named = [*(source.api_key for source in config.sources), config.organization.admin_key or ""]
+    keys = set(map(variable, named))
+    return {name: text for name, text in os.environ.items() if name not in keys}
 
 
 # -- the helper's side ---------------------------------------------------------------------------------------------

@@ -44,6 +44,12 @@ def check_reference(reference: str) -> str | None:
     return "must name where the key is: env:NAME, file:PATH or cmd:COMMAND (never the key itself)"
 
 
+def variable(reference: str) -> str | None:
+    """Return the environment variable that holds the key, where one does."""
+    scheme, _, rest = reference.partition(":")
+    return rest if scheme == "env" else None
+
+
 def resolve(reference: str, *, source: str) -> Secret:
     """Fetch the key of a source that ``reference`` names; raises RefusedError where there is none."""
     return fetch(reference, owner=f"source {source}", setting=f"sources.{source}.api_key")
