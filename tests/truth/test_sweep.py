@@ -474,12 +474,15 @@ def test_a_sweep_that_fails_keeps_what_it_found(world):
 
 
 @pytest.mark.slow
-def test_filtered_sources_are_swept_one_walk_at_a_time(tmp_path):
-    """A metadata edit that takes a completion out of the filter is a new version, and not gone."""
+def test_filtered_sources_are_swept_one_walk_at_a_time(tmp_path, monkeypatch):
+    """A metadata edit that takes a completion out of the filter is a new version, and not gone; no walk is split."""
+    monkeypatch.setattr("pipeline.sweeping.LEAST_PART", 20)
     with World(tmp_path, limit=10, metadata={"team": "search"}) as world:
         ids = [world.add(NOW - age, metadata={"team": "search"})[0] for age in range(5 * DAY, 0, -HOUR)]
         world.run()
         world.store.edit(ids[30], {"team": "ads"})
+        world.server.app.latency = 0.02  # long enough for walks to meet at the server
         result = sweep(world)
+        assert world.server.most_in_flight == 1
         assert (result.sources[0].changed, result.sources[0].gone) == (1, 0)
         assert json.loads(versions(world.archive())[ids[30]][-1])["metadata"] == {"team": "ads"}
