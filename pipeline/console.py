@@ -40,6 +40,8 @@ EXIT_CODES: dict[int, str] = {
 LINE_SECONDS = 30.0
 #: Columns of a table that is asked for off a terminal, where 80 would squeeze it.
 WIDTH = 160
+#: How a formula begins in a spreadsheet, or what hides that it does.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}")
 #: Before that much of the span is walked an estimate would be a guess.
 LEAST_FRACTION = 0.02
 
@@ -59,7 +61,7 @@ class Log:
             told = {"ts": datetime.now(UTC).isoformat(), "level": level, "event": event, "message": message, **fields}
             print(json.dumps(told, default=str), file=sys.stderr)
         else:
-            print(message, file=sys.stderr)
+            print(_printable(message), file=sys.stderr)
 
     def explain(self, error: PipelineError) -> None:
         """Say what is wrong and what to do next."""
@@ -288,7 +290,12 @@ def _line(name: str, text: str) -> str:
 
 
 def say(text: str) -> None:
-    """Print text on stdout."""
+    """Print text on stdout; what others wrote into it steers no terminal."""
+    print(_printable(text), flush=True)
+
+
+def verbatim(text: str) -> None:
+    """Print text on stdout that is made of the caller's own words."""
     print(text, flush=True)
 
 
@@ -299,7 +306,7 @@ def heading(text: str) -> None:
 
 def emit_json(value: object) -> None:
     """Print one JSON document as one line on stdout."""
-    say(json.dumps(value, default=_plain, ensure_ascii=False))
+    verbatim(_json(value))
 
 
 def table(
@@ -308,11 +315,24 @@ def table(
     """Print rows on stdout: a table on a terminal, CSV elsewhere, or what ``form`` asks for."""
     form = ("table" if sys.stdout.isatty() else "csv") if form == "auto" else form
     if form == "json":
-        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], default=_plain, ensure_ascii=False))
+        emit_json([dict(zip(columns, row, strict=True)) for row in rows])
     elif form == "csv":
-        write_csv(sys.stdout, columns, ([_cell(value) for value in row] for row in rows))
+        write_csv(sys.stdout, columns, ([_csv_cell(value) for value in row] for row in rows))
     else:
         _draw(columns, rows, title)
+
+
+def no_formula(text: str) -> str:
+    """Put a ' before a text that a spreadsheet would run as a formula: there it is not shown."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _csv_cell(value: object) -> object:
+    """Write a cell that no spreadsheet runs, and that steers no terminal where it is shown on one."""
+    cell = _cell(value)
+    if not isinstance(cell, str):
+        return cell
+    return no_formula(_printable(cell) if sys.stdout.isatty() else cell)
 
 
 def write_csv(file: TextIO, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
@@ -343,7 +363,7 @@ def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str |
     kept = [list(row) for row in rows]
     for number, name in enumerate(columns):
         is_number = any(isinstance(row[number], int | float) or _is_amount(row[number]) for row in kept)
-        drawn.add_column(escape(name), justify="right" if is_number else "left", overflow="fold")
+        drawn.add_column(escape(_printable(name)), justify="right" if is_number else "left", overflow="fold")
     for row in kept:
         drawn.add_row(*(escape(_shown(value)) for value in row))
     width = None if sys.stdout.isatty() else WIDTH
@@ -365,11 +385,19 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
+def _json(value: object) -> str:
+    """Write JSON whose control characters, all of them, are escaped: the same to programs, harmless on a terminal."""
+    text = json.dumps(value, default=_plain, ensure_ascii=False)
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)
+
+
 def _cell(value: object) -> object:
     if value is None:
         return ""
     if isinstance(value, dict | list):
-        return json.dumps(value, default=_plain, ensure_ascii=False)
+        return _json(value)
     if isinstance(value, bytes):
         return value.hex()
     return value.isoformat(" ") if isinstance(value, datetime) else value

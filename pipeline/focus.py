@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 #: Rows in memory at a time.
 _ROWS = 10_000
-#: How a formula begins in a spreadsheet, or what hides that it does.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +144,7 @@ def _text(value: Any) -> str:
     if isinstance(value, dt.datetime):
         return f"{value:%Y-%m-%dT%H:%M:%SZ}"
     text = str(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
+    return console.no_formula(text) if isinstance(value, str) else text
 
 
 def _number(value: Decimal) -> str:

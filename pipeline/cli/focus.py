@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -57,7 +58,7 @@ def focus(  # noqa: PLR0913, PLR0917 - one parameter per option
     config = load_config(config_file, data)
     with writer.rows(config, period, price_set) as answer:
         if out is None:
-            console.table(answer.columns, writer.texts(answer), "csv")
+            console.write_csv(sys.stdout, answer.columns, writer.texts(answer))
         else:
             {"csv": writer.write_csv, "parquet": writer.write_parquet}[form](answer, out)
     told = writer.remarks(config, period, price_set)

@@ -33,7 +33,7 @@ format_option = click.option(
     type=click.Choice(["auto", "table", "csv", "json"]),
     default="auto",
     show_default=True,
-    help="auto is a table on a terminal and CSV elsewhere.",
+    help="auto is a table on a terminal and CSV elsewhere; CSV puts a ' before a text that a spreadsheet would run.",
 )
 
 

@@ -19,7 +19,7 @@ def tell(answer: Costs, *, form: str, out: str | None, shows_sql: bool, strict: 
     if (out is not None) is not (form == "parquet"):
         raise UsageError("Parquet goes to a file, and only Parquet does", hint="--format parquet --out FILE")
     if shows_sql:
-        console.say(answer.sql)
+        console.verbatim(answer.sql)
     elif out is not None:
         costs.write_parquet(answer, out)
     elif form == "json":

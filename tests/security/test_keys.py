@@ -96,6 +96,7 @@ def test_what_a_command_prints_is_shown_to_nobody(place, tmp_path):
     assert len(archived(place.data)) == 6
 
 
+@pytest.mark.slow
 def test_a_report_and_its_like_hold_no_key(place, tmp_path):
     """Report, FOCUS and the forms of cost tell what was asked and spent, and not with what."""
     file = settings(tmp_path, place, tables=True)

@@ -48,8 +48,15 @@ def expected(place, path, share):
     return file if is_shared else 0o600
 
 
-@pytest.mark.parametrize("share", SHARED)
-@pytest.mark.parametrize("umask", [0o000, 0o077])
+@pytest.mark.parametrize(
+    ("umask", "share"),
+    [
+        (0o000, "none"),
+        (0o077, "group"),
+        pytest.param(0o000, "group", marks=pytest.mark.slow),
+        pytest.param(0o077, "none", marks=pytest.mark.slow),
+    ],
+)
 def test_every_file_has_its_mode_whatever_the_umask(place, tmp_path, umask, share):
     """All is private; with share = "group" the group reads the Parquet dataset and the snapshot, and no more."""
     config = settings(tmp_path, place, tables=True)
