@@ -121,10 +121,10 @@ STORAGE = (
     Mutation(
         "old version left on its old date",
         "storage 4",
-        "pipeline/load/change.py",
-        "dates=frozenset(dates.union(date for _, date in old))",
-        "dates=frozenset(dates)",
-        ("tests/load/test_duckdb.py",),
+        "pipeline/load/duckdb.py",
+        "_delete(connection, TABLES[name], source, change.dates, ",
+        "_delete(connection, TABLES[name], source, change.dates - change.left, ",
+        ("tests/load/test_duckdb.py::TestDuckDB::test_new_version_of_another_date",),
     ),
     Mutation(
         "published without a checkpoint",

@@ -216,6 +216,13 @@ def test_null_and_absent_are_null():
         assert {completion.get(name) for name in names} == {None}
 
 
+@pytest.mark.parametrize("usage", [b"", b',"usage":null', b',"usage":{}', b',"usage":{"prompt_tokens":null}'])
+def test_tokens_that_nobody_told_are_not_none_at_all(usage):
+    """A counter that is absent is NULL and not 0: sums must not take it for a free request."""
+    _, completion, _ = flattened(b'{%b,"choices":[]%b}' % (HEAD, usage))
+    assert [completion.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")] == [None] * 3
+
+
 def test_of_equal_keys_the_last_one_counts():
     """Duplicate keys are read as every decoder reads them, also where the body is read value by value."""
     for more in (b"", b',"new":1'):

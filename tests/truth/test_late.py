@@ -12,7 +12,7 @@ BARE = {"parquet": False, "duckdb": False}
     [(1, set()), (3, {"lateness"}), pytest.param(2.5, {"lateness"}, marks=pytest.mark.slow)],
 )
 def test_a_late_completion_comes_home(tmp_path, hours, told):
-    """A row that was not there when its second was read is found by the next run; beyond half the overlap it is told."""
+    """A row not shown when its second was read is found by the next run; beyond half the overlap it is told."""
     with World(tmp_path, overlap=4.0 * HOUR) as world:
         for second in range(100):
             world.add(NOW - 6 * HOUR + 200 * second)
