@@ -14,7 +14,7 @@ import pytest
 from pipeline import failpoints
 from pipeline.errors import DiskFullError, FolderInUseError, RefusedError, TryAgainError
 from pipeline.failpoints import FailpointError
-from pipeline.load.duckdb import DuckDBDestination, explained
+from pipeline.load.duckdb import DuckDBDestination, explained, read_only
 from pipeline.load.meanings import DamagedError, meaning
 from pipeline.schema import TABLES, describe
 
@@ -62,6 +62,15 @@ def test_storage_version(tmp_path):
         ("v1.4.0+",)
     ]
     assert writer_of(tmp_path).stat().st_mode & 0o777 == 0o600
+
+
+def test_no_extension_is_downloaded(tmp_path):
+    """Neither the writer nor a reader installs what is missing: a night must not hang on somebody else's server."""
+    asked = "SELECT current_setting('autoinstall_known_extensions')"
+    with contextlib.closing(TestDuckDB().open(tmp_path)) as writer:
+        assert writer._connection.execute(asked).fetchall() == [(False,)]
+    with contextlib.closing(read_only(writer_of(tmp_path))) as reader:
+        assert reader.execute(asked).fetchall() == [(False,)]
 
 
 def test_declared_types_and_comments(tmp_path):

@@ -9,7 +9,7 @@ OTHERS = (
         "pipeline/config.py",
         "self.model, sorted(self.metadata.items())]",
         "self.model]",
-        ("tests/truth/test_resume.py", "tests/test_config.py", "tests/truth/test_sweep.py"),
+        ("tests/test_config.py::test_the_fingerprint_names_what_coverage_speaks_of",),
     ),
     Mutation(
         "position jumps over a gap",
@@ -17,7 +17,7 @@ OTHERS = (
         "pipeline/archive/coverage.py",
         "        elif end is not None and span.start <= end:\n",
         "        elif end is not None:\n",
-        ("tests/archive/test_coverage.py",),
+        ("tests/archive/test_coverage.py::test_the_position_is_the_end_of_what_was_read_without_a_gap",),
     ),
     Mutation(
         "position follows a created of the future",
@@ -25,7 +25,7 @@ OTHERS = (
         "pipeline/extract/walk.py",
         "        second = min(second, shown.page.server_time)\n",
         "",
-        ("tests/extract/test_walk.py",),
+        ("tests/extract/test_walk.py::test_rows_from_the_future_do_not_move_what_is_complete",),
     ),
     Mutation(
         "span as new as its last page",
@@ -33,7 +33,7 @@ OTHERS = (
         "pipeline/export.py",
         "end = min(self._walk.completed, self._asked_at)",
         "end = self._walk.completed",
-        ("tests/truth/test_resume.py",),
+        ("tests/truth/test_resume.py::test_a_span_is_as_old_as_its_oldest_page",),
     ),
     Mutation(
         "gone without its own GET",
@@ -41,7 +41,7 @@ OTHERS = (
         "pipeline/sweeping.py",
         "        return retrieve(self._client, missed.id)\n",
         '        return Refusal(404, "")\n',
-        ("tests/truth/test_sweep.py",),
+        ("tests/truth/test_sweep.py::test_gone_needs_the_rows_own_word",),
     ),
     Mutation(
         "redirects followed",
@@ -49,7 +49,7 @@ OTHERS = (
         "pipeline/extract/transport.py",
         "                verify=self._trust,\n",
         "                verify=self._trust,\n                follow_redirects=True,\n",
-        ("tests/extract/test_client.py",),
+        ("tests/extract/test_client.py::test_a_redirect_is_not_followed",),
     ),
     Mutation(
         "pages of any size",
@@ -57,7 +57,7 @@ OTHERS = (
         "pipeline/extract/transport.py",
         "if len(body) > self._address.page_size:",
         "if False:",
-        ("tests/e2e/test_transport.py",),
+        ("tests/e2e/test_transport.py::test_a_page_that_is_too_large_is_asked_for_in_parts",),
     ),
     Mutation(
         "pages of any duration",
@@ -65,7 +65,7 @@ OTHERS = (
         "pipeline/extract/transport.py",
         "if time.monotonic() > self._of_thread.deadline:",
         "if False:",
-        ("tests/e2e/test_transport.py",),
+        ("tests/e2e/test_transport.py::test_an_answer_that_drips_for_ever",),
     ),
     Mutation(
         "cached tokens counted twice",
@@ -73,7 +73,7 @@ OTHERS = (
         "pipeline/cost/pricing.py",
         '"input": "prompt_tokens - cached - cache_write - audio_input"',
         '"input": "prompt_tokens - cache_write - audio_input"',
-        ("tests/cost/test_question.py", "tests/cost/test_pricing.py", "tests/cost/test_focus.py"),
+        ("tests/cost/test_pricing.py::test_prices_are_those_of_genai_prices",),
     ),
     Mutation(
         "other JSON order is a change",
@@ -81,7 +81,7 @@ OTHERS = (
         "pipeline/archive/intake.py",
         " or self._same(state, row)):",
         "):",
-        ("tests/archive/test_intake.py",),
+        ("tests/archive/test_intake.py::test_the_same_json_in_other_bytes_is_no_new_version",),
     ),
     Mutation(
         "lost name sent to proxies",
@@ -89,6 +89,6 @@ OTHERS = (
         "pipeline/extract/transport.py",
         "httpx.UnsupportedProtocol, UnicodeError) as error",
         "httpx.UnsupportedProtocol) as error",
-        ("tests/network/test_names_and_certificates.py",),
+        ("tests/network/test_names_and_certificates.py::test_a_name_that_no_host_can_have",),
     ),
 )

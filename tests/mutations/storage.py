@@ -33,7 +33,7 @@ STORAGE = (
         "pipeline/files.py",
         "    temp = make_folder(scratch) / f",
         "    temp = path.parent / f",
-        ("tests/test_files.py",),
+        ("tests/test_files.py::test_a_file_is_written_whole_with_its_mode",),
     ),
     Mutation(
         "segment written over the one before",
@@ -41,7 +41,7 @@ STORAGE = (
         "pipeline/archive/segments.py",
         "footer = self._write(table, self.last + 1, reading)",
         "footer = self._write(table, self.last or 1, reading)",
-        ("tests/archive/test_segments.py",),
+        ("tests/archive/test_segments.py::test_segments_never_change",),
     ),
     Mutation(
         "tombstones ignored",
@@ -49,7 +49,7 @@ STORAGE = (
         "pipeline/archive/intake.py",
         "if self._archive.tombstones.cover(row.id):",
         "if False:",
-        ("tests/truth/test_forget.py", "tests/truth/test_verify.py"),
+        ("tests/truth/test_forget.py::test_a_source_that_has_not_run_yet_takes_in_nothing_forgotten",),
     ),
     Mutation(
         "pending tombstones read all the same",
@@ -57,7 +57,7 @@ STORAGE = (
         "pipeline/archive/segments.py",
         "return self._remembered(table).select(names or schema.SEGMENT.names)",
         "return table.select(names or schema.SEGMENT.names)",
-        ("tests/truth/test_forget.py", "tests/truth/test_whole.py"),
+        ("tests/truth/test_forget.py::test_what_fails_at_the_source_is_forgotten_here_and_can_be_tried_again",),
     ),
     Mutation(
         "moved completion put in before it is taken out",
@@ -66,7 +66,7 @@ STORAGE = (
         "        for folder in sorted(left):\n",
         "        yield from ((name, folder, coming.get(folder, nothing), None) for folder in sorted(touched))\n"
         "        for folder in sorted(left):\n",
-        ("tests/load/test_parquet.py",),
+        ("tests/load/test_parquet.py::TestParquet::test_failure_at_every_step",),
     ),
     Mutation(
         "manifest before the data",
@@ -75,7 +75,7 @@ STORAGE = (
         "            self._tell(unfinished=self._manifest.unfinished | touched)\n",
         "            self._tell(unfinished=self._manifest.unfinished | touched,"
         " bookmarks={**self._manifest.bookmarks, source: segment})\n",
-        ("tests/load/test_parquet.py",),
+        ("tests/load/test_parquet.py::TestParquet::test_failure_at_every_step",),
     ),
     Mutation(
         "folders being rewritten not told",
@@ -83,7 +83,7 @@ STORAGE = (
         "pipeline/load/parquet.py",
         "        if not touched <= unfinished:\n",
         "        if False:\n",
-        ("tests/load/test_parquet.py",),
+        ("tests/load/test_parquet.py::TestParquet::test_failure_at_every_step",),
     ),
     Mutation(
         "older rows not taken out of Parquet",
@@ -91,7 +91,7 @@ STORAGE = (
         "pipeline/load/merge.py",
         "kept = rows.filter(pc.invert(gone)) if pc.any(gone).as_py() else rows",
         "kept = rows",
-        ("tests/load/test_parquet.py",),
+        ("tests/load/test_parquet.py::TestParquet::test_what_is_settled_later_is_there_whole",),
     ),
     Mutation(
         "bookmark outside the transaction",
@@ -100,7 +100,7 @@ STORAGE = (
         "    for name, values in change.replaces.items():\n",
         '    connection.execute("INSERT INTO bookmarks VALUES (?, ?)", [source, segment])\n'
         "    connection.commit()\n    connection.begin()\n    for name, values in change.replaces.items():\n",
-        ("tests/load/test_duckdb.py",),
+        ("tests/load/test_duckdb.py::TestDuckDB::test_failure_at_every_step",),
     ),
     Mutation(
         "delete without insert",
@@ -108,7 +108,7 @@ STORAGE = (
         "pipeline/load/duckdb.py",
         "    for name, rows in change.rows.items():\n",
         "    for name, rows in ():\n",
-        ("tests/load/test_duckdb.py",),
+        ("tests/load/test_duckdb.py::TestDuckDB::test_what_is_settled_later_is_there_whole",),
     ),
     Mutation(
         "insert without delete",
@@ -116,7 +116,7 @@ STORAGE = (
         "pipeline/load/duckdb.py",
         "    for name, values in change.replaces.items():\n",
         "    for name, values in ():\n",
-        ("tests/load/test_duckdb.py",),
+        ("tests/load/test_duckdb.py::TestDuckDB::test_what_is_settled_later_is_there_whole",),
     ),
     Mutation(
         "old version left on its old date",
@@ -132,7 +132,7 @@ STORAGE = (
         "pipeline/load/snapshot.py",
         "    DuckDBDestination(writer, logprobs=logprobs, cost=cost).close()\n    if _log(writer).exists():\n",
         "    if False:\n",
-        ("tests/load/test_snapshot.py",),
+        ("tests/load/test_snapshot.py::test_log_of_a_killed_run",),
     ),
     Mutation(
         "foreign log left beside the snapshot",
@@ -140,7 +140,7 @@ STORAGE = (
         "pipeline/load/snapshot.py",
         "        leftover = _set_aside(_log(snapshot), scratch.parent)\n",
         "        leftover = None\n",
-        ("tests/load/test_snapshot.py",),
+        ("tests/load/test_snapshot.py::test_leftover_log",),
     ),
     Mutation(
         "snapshot published once only",
@@ -148,7 +148,7 @@ STORAGE = (
         "pipeline/load/snapshot.py",
         "if not anew and (new := shown(writer)) is not None and new == shown(snapshot):",
         "if snapshot.exists():",
-        ("tests/load/test_snapshot.py",),
+        ("tests/load/test_snapshot.py::test_new_views",),
     ),
     Mutation(
         "lock not taken",
@@ -156,7 +156,7 @@ STORAGE = (
         "pipeline/files.py",
         "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "pass",
-        ("tests/test_files.py",),
+        ("tests/test_files.py::test_a_second_owner_is_told_who_the_first_is",),
     ),
     Mutation(
         "newest storage version",
@@ -164,7 +164,7 @@ STORAGE = (
         "pipeline/load/duckdb.py",
         '    "storage_compatibility_version": STORAGE_VERSION,\n',
         '    "storage_compatibility_version": "latest",\n',
-        ("tests/load/test_duckdb.py",),
+        ("tests/load/test_duckdb.py::test_storage_version",),
     ),
     Mutation(
         "extensions downloaded",
@@ -172,7 +172,7 @@ STORAGE = (
         "pipeline/load/duckdb.py",
         '{"autoinstall_known_extensions": "false"}',
         "{}",
-        ("tests/load", "tests/cli/test_reading.py"),
+        ("tests/load/test_duckdb.py::test_no_extension_is_downloaded",),
     ),
     Mutation(
         "absent tokens are none",
@@ -180,7 +180,7 @@ STORAGE = (
         "pipeline/transform/shapes.py",
         "    prompt_tokens: Integer | None = None\n",
         "    prompt_tokens: Integer | None = 0\n",
-        ("tests/transform/test_damage.py",),
+        ("tests/transform/test_damage.py::test_tokens_that_nobody_told_are_not_none_at_all[]",),
     ),
     Mutation(
         "reject stops the row",
@@ -188,7 +188,7 @@ STORAGE = (
         "pipeline/transform/lenient.py",
         '            rejects.append(Reject(f"{path}.{key}", str(unfit)))\n',
         "            raise\n",
-        ("tests/transform/test_damage.py",),
+        ("tests/transform/test_damage.py::test_a_value_that_does_not_fit_is_kept_in_extra",),
     ),
     Mutation(
         "unknown keys dropped",
@@ -196,7 +196,7 @@ STORAGE = (
         "pipeline/transform/lenient.py",
         "                extra[key] = _readable(text)\n",
         "                _readable(text)\n",
-        ("tests/transform/test_damage.py",),
+        ("tests/transform/test_damage.py::test_unusual_json_is_kept_as_it_came[value0]",),
     ),
     Mutation(
         "files readable by all",
@@ -204,7 +204,7 @@ STORAGE = (
         "pipeline/files.py",
         "FILE_MODE = 0o600",
         "FILE_MODE = 0o644",
-        ("tests/test_files.py",),
+        ("tests/test_files.py::test_a_file_is_written_whole_with_its_mode",),
     ),
     Mutation(
         "snapshot can be written",
@@ -212,7 +212,7 @@ STORAGE = (
         "pipeline/load/snapshot.py",
         "mode: int = 0o440",
         "mode: int = 0o640",
-        ("tests/load/test_snapshot.py", "tests/e2e"),
+        ("tests/load/test_snapshot.py::test_mode_and_company",),
     ),
     Mutation(
         "key in its own repr",
@@ -220,7 +220,7 @@ STORAGE = (
         "pipeline/secret.py",
         "return \"Secret('***')\"",
         'return f"Secret({self._value!r})"',
-        ("tests/test_secret.py",),
+        ("tests/test_secret.py::test_a_secret_hides",),
     ),
     Mutation(
         "key that a server repeats is told",
@@ -228,6 +228,6 @@ STORAGE = (
         "pipeline/secret.py",
         'return text.replace(self._value, "***")',
         "return text",
-        ("tests/extract/test_client.py",),
+        ("tests/extract/test_client.py::test_the_words_of_a_server_are_one_short_line_without_the_key",),
     ),
 )

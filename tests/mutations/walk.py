@@ -9,7 +9,7 @@ WALK = (
         "pipeline/extract/client.py",
         "    if request.order is not None:\n",
         '    if request.order == "desc":\n',
-        ("tests/extract/test_client.py",),
+        ("tests/extract/test_client.py::test_a_request_says_all_it_wants",),
     ),
     Mutation(
         "another order believed",
@@ -17,7 +17,7 @@ WALK = (
         "pipeline/extract/walk.py",
         'if shown.seconds != sorted(shown.seconds, reverse=request.order == "desc"):',
         "if False:",
-        ("tests/e2e/test_guards.py",),
+        ("tests/e2e/test_guards.py::test_guard[order not as asked]",),
     ),
     Mutation(
         "last row of a page as anchor",
@@ -25,7 +25,7 @@ WALK = (
         "pipeline/extract/walk.py",
         "row.created < shown.seconds[-1] and self._usable(row)",
         "row.created <= shown.seconds[-1] and self._usable(row)",
-        ("tests/extract/test_walk.py",),
+        ("tests/extract/test_walk.py::test_a_walk_brings_home_every_row_or_names_the_second_it_doubts[one_walk]",),
     ),
     Mutation(
         "position is the last row seen",
@@ -33,7 +33,7 @@ WALK = (
         "pipeline/extract/walk.py",
         "self._complete(shown.seconds[-1] - 1, shown)",
         "self._complete(shown.seconds[-1], shown)",
-        ("tests/extract/test_walk.py", "tests/truth/test_resume.py"),
+        ("tests/extract/test_walk.py::test_rows_that_stay_are_kept_while_others_come_and_go[both_ends]",),
     ),
     Mutation(
         "page of one second not dense",
@@ -41,7 +41,7 @@ WALK = (
         "pipeline/extract/walk.py",
         "            return (yield from self._dense(shown))",
         "            return self._end(shown)",
-        ("tests/extract/test_walk.py",),
+        ("tests/extract/test_walk.py::test_a_walk_brings_home_every_row_or_names_the_second_it_doubts[one_walk]",),
     ),
     Mutation(
         "second in doubt called complete",
@@ -49,7 +49,7 @@ WALK = (
         "pipeline/extract/walk.py",
         "        self.doubtful.append(second)\n",
         "",
-        ("tests/extract/test_walk.py",),
+        ("tests/extract/test_walk.py::test_a_second_that_no_page_can_show_is_named[middle-100-walk]",),
     ),
     Mutation(
         "doubt does not fail the run",
@@ -57,7 +57,7 @@ WALK = (
         "pipeline/course.py",
         "if self.lost or set(self.walk.doubtful) - self.known_doubts else 0",
         "if self.lost else 0",
-        ("tests/truth/test_resume.py", "tests/e2e/test_guards.py"),
+        ("tests/truth/test_resume.py::test_a_doubt_outlives_a_cut_in_its_middle",),
     ),
     Mutation(
         "compared with the earliest version",
@@ -65,7 +65,7 @@ WALK = (
         "pipeline/archive/held.py",
         "                self._states.update(self._read(footer.number, (self._from, self._to)))",
         "                self._states = dict(self._read(footer.number, (self._from, self._to))) | self._states",
-        ("tests/archive/test_intake.py",),
+        ("tests/archive/test_intake.py::test_an_edit_taken_back_is_a_new_version",),
     ),
     Mutation(
         "gone row listed again skipped",
@@ -81,7 +81,7 @@ WALK = (
         "pipeline/export.py",
         "anchors(self._archive, self._position - self._order.overlap)",
         "anchors(self._archive, self._position)",
-        ("tests/truth/test_late.py",),
+        ("tests/truth/test_late.py::test_a_late_completion_comes_home[1-told0]",),
     ),
     Mutation(
         "lateness told too late",
@@ -89,7 +89,7 @@ WALK = (
         "pipeline/course.py",
         "if 2 * lateness > self.begun.overlap:",
         "if lateness > self.begun.overlap:",
-        ("tests/truth/test_late.py",),
+        ("tests/truth/test_late.py::test_a_late_completion_comes_home[3-told1]",),
     ),
     Mutation(
         "anchor believed without proof",
@@ -97,7 +97,7 @@ WALK = (
         "pipeline/extract/walk.py",
         "return answer if _proven(anchor, answer, among) else None",
         "return answer",
-        ("tests/extract/test_walk.py",),
+        ("tests/extract/test_walk.py::test_rows_that_stay_are_kept_while_others_come_and_go[one_walk]",),
     ),
     Mutation(
         "walk ends inside its last second",
@@ -105,7 +105,7 @@ WALK = (
         "pipeline/extract/walk.py",
         "any(second > self.until for second in shown.seconds)",
         "any(second >= self.until for second in shown.seconds)",
-        ("tests/extract/test_walk.py", "tests/truth/test_sweep.py"),
+        ("tests/extract/test_walk.py::test_a_walk_brings_home_every_row_or_names_the_second_it_doubts[both_ends]",),
     ),
     Mutation(
         "filtered walk split",
@@ -121,7 +121,7 @@ WALK = (
         "pipeline/extract/walk.py",
         "return not self.page.has_more and len(self.page.rows) < self.request.limit",
         "return not self.page.has_more",
-        ("tests/extract/test_walk.py",),
+        ("tests/extract/test_walk.py::test_a_second_that_no_page_can_show_is_named[end-100-walk]",),
     ),
     Mutation(
         "walk that goes nowhere goes on",
@@ -137,7 +137,7 @@ WALK = (
         "pipeline/extract/client.py",
         "if not all(self._endpoint.filters.admit(row) for row in page.rows):",
         "if False:",
-        ("tests/e2e/test_shapes.py", "tests/e2e/test_guards.py"),
+        ("tests/e2e/test_shapes.py::test_a_metadata_filter_that_is_ignored",),
     ),
     Mutation(
         "odd page refused whole",
@@ -145,7 +145,7 @@ WALK = (
         "pipeline/extract/page.py",
         "        raw_rows, has_more = _split(body)\n",
         '        raise BadPageError("an odd page") from None\n',
-        ("tests/extract/test_page.py",),
+        ("tests/extract/test_page.py::test_one_odd_row_changes_nothing_for_the_others",),
     ),
     Mutation(
         "401 retried",
@@ -153,7 +153,7 @@ WALK = (
         "pipeline/extract/retry.py",
         "TRANSIENT = frozenset({408, 409, 429})",
         "TRANSIENT = frozenset({401, 408, 409, 429})",
-        ("tests/extract/test_retry.py",),
+        ("tests/extract/test_retry.py::test_what_is_tried_again[401-False]",),
     ),
     Mutation(
         "Retry-After ignored",
@@ -161,7 +161,7 @@ WALK = (
         "pipeline/extract/retry.py",
         "return backoff(state) if asked is None else asked",
         "return backoff(state)",
-        ("tests/extract/test_retry.py",),
+        ("tests/extract/test_retry.py::test_the_server_says_how_long",),
     ),
     Mutation(
         "retries without a total cap",
@@ -169,7 +169,7 @@ WALK = (
         "pipeline/extract/retry.py",
         " | tenacity.stop_before_delay(self.seconds)",
         "",
-        ("tests/extract/test_retry.py",),
+        ("tests/extract/test_retry.py::test_a_wait_beyond_the_cap_ends_it_at_once[301]",),
     ),
     Mutation(
         "retries without a cap of attempts",
@@ -177,7 +177,7 @@ WALK = (
         "pipeline/extract/retry.py",
         "tenacity.stop_after_attempt(self.attempts) | ",
         "",
-        ("tests/network/test_flapping.py",),
+        ("tests/network/test_flapping.py::test_some_hours_of_a_flapping_server",),
     ),
     Mutation(
         "429 about money retried",
@@ -185,7 +185,7 @@ WALK = (
         "pipeline/extract/told.py",
         "return status == RATE_LIMITED and bool(MONEY & {error.code, error.type})",
         "return False",
-        ("tests/extract/test_client.py",),
+        ("tests/extract/test_client.py::test_a_429_about_money_is_not_retried[code-credit_balance_exhausted]",),
     ),
     Mutation(
         "key of another project taken",
@@ -193,7 +193,7 @@ WALK = (
         "pipeline/extract/client.py",
         "if before is not None and now is not None and before != now:",
         "if False:",
-        ("tests/extract/test_client.py",),
+        ("tests/extract/test_client.py::test_the_account_is_remembered_and_kept_to",),
     ),
     Mutation(
         "two sources of one project",
@@ -209,7 +209,7 @@ WALK = (
         "pipeline/sweeping.py",
         "if 2 * unexplained <= live - explained:",
         "if True:",
-        ("tests/truth/test_sweep.py",),
+        ("tests/truth/test_sweep.py::test_most_of_what_is_held_is_not_marked_without_a_word[True]",),
     ),
     Mutation(
         "pages of a failed walk thrown away",
@@ -217,7 +217,7 @@ WALK = (
         "pipeline/export.py",
         "unwritten = self._ended_by(lambda: self._cut(why, is_end=True))",
         "unwritten = None if why else self._ended_by(lambda: self._cut(why, is_end=True))",
-        ("tests/network/test_line.py",),
+        ("tests/network/test_line.py::test_a_reset_here_and_there",),
     ),
     Mutation(
         "segments cut at the end only",
@@ -225,6 +225,6 @@ WALK = (
         "pipeline/archive/intake.py",
         "return max(self._bytes.values()) >= self._segment_size",
         "return False",
-        ("tests/truth/test_resume.py",),
+        ("tests/truth/test_resume.py::test_a_crash_costs_one_segment_at_most[from the oldest]",),
     ),
 )
