@@ -1,12 +1,14 @@
 """The walk against a store that behaves as the recordings show the real service, without sockets."""
 
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import IncompleteError
+from pipeline.extract.walk import Walk
 from pipeline.sandbox.shape import SHAPES, Shape
 from tests.extract.served import NOW, Served
 
@@ -174,3 +176,18 @@ def test_rows_from_the_future_do_not_move_what_is_complete(limit):
     for second in range(6):
         served.add(NOW + 5000 + second)
     assert served.walk(limit=limit).completed == NOW
+
+
+def test_a_walk_with_a_goal_reads_its_last_second_whole():
+    """It ends at the first row beyond that second, not at the first row of it: the page may have cut it."""
+    served = Served()
+    wanted = {*served.add(NOW - 100), *served.add(NOW - 50, 3)}
+    served.add(NOW - 40, 5)
+    walk = Walk([], limit=3, until=NOW - 50)
+    requests = walk.requests()
+    request = next(requests)
+    with suppress(StopIteration):
+        while True:
+            request = requests.send(served.answer(request))
+    assert wanted <= served.kept.keys()
+    assert walk.completed == NOW - 50

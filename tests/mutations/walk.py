@@ -97,7 +97,7 @@ WALK = (
         "pipeline/extract/walk.py",
         "return answer if _proven(anchor, answer, among) else None",
         "return answer",
-        ("tests/extract/test_walk.py::test_rows_that_stay_are_kept_while_others_come_and_go[one_walk]",),
+        ("tests/extract/test_walk.py::test_a_vanished_anchor_sends_the_walk_to_an_older_one",),
     ),
     Mutation(
         "walk ends inside its last second",
@@ -105,7 +105,7 @@ WALK = (
         "pipeline/extract/walk.py",
         "any(second > self.until for second in shown.seconds)",
         "any(second >= self.until for second in shown.seconds)",
-        ("tests/extract/test_walk.py::test_a_walk_brings_home_every_row_or_names_the_second_it_doubts[both_ends]",),
+        ("tests/extract/test_walk.py::test_a_walk_with_a_goal_reads_its_last_second_whole",),
     ),
     Mutation(
         "filtered walk split",
