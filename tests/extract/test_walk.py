@@ -190,4 +190,4 @@ def test_a_walk_with_a_goal_reads_its_last_second_whole():
         while True:
             request = requests.send(served.answer(request))
     assert wanted <= served.kept.keys()
-    assert walk.completed == NOW - 50
+    assert walk.completed >= NOW - 50
