@@ -15,7 +15,7 @@ from .line import Weather
 BRIEF = {"timeout": 0.5, "connect_timeout": 0.5}
 #: Two questions for the ends of the list come before the walk.
 ENDS = 2
-#: Places of a run's answers at which the line is reset, in all: every so many bytes of some ten thousand.
+#: Places at which the line is reset, in all, evenly over the bytes of a run's answers, or of one page.
 PLACES = 50
 
 
@@ -67,12 +67,12 @@ def test_a_reset_at_any_byte(tmp_path, encoding):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_reset_at_every_byte_of_one_page(tmp_path, encoding):
-    """A night's first answer breaks at each third byte: the run asks again and completes by itself."""
+def test_a_reset_all_over_one_page(tmp_path, encoding):
+    """A night's first answer breaks, ever further on: the run asks again and completes by itself."""
     page = length(tmp_path / encoding) // (COUNT // 3)
     with joined(tmp_path, retry_attempts=3) as (far, line):
         far.run_over(line, bare=True)
-        for place in range(1, page, 3):
+        for place in range(1, page, max(1, page // PLACES)):
             far.clock.advance(1)
             far.add(int(far.clock()) - 1)
             line.weather.reset_at = line.sent + place
