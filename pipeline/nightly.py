@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeline import assemble, forget, troubles
+from pipeline import assemble, files, forget, troubles
 from pipeline.archive import segments
 from pipeline.archive.segments import Archive
 from pipeline.beside import Beside
@@ -196,7 +196,9 @@ class _Night:
         try:
             self._stop.check()
             ends = self._ends.get(source.name)
-            with assemble.client(source, ends.account if ends else archive.account, self._stop) as client:
+            account = ends.account if ends else archive.account
+            # A disk that fails under the export of one source is told as what failed it, and is no bug.
+            with files.explained(self._folder.archive), assemble.client(source, account, self._stop) as client:
                 is_from_both_ends = False
                 if not archive.was_exported:
                     ends = ends or look(client, source.limit)

@@ -247,14 +247,19 @@ class Intake:
         apart = [self._rows[place] for place in sorted(self._from_newest)]
         rest = [row for place, row in enumerate(self._rows) if place not in self._from_newest] if apart else self._rows
         if apart:  # first: what the spans of the other segment speak of must be there
-            self._archive.append(_table(apart), replace(reading, spans=()))
-            self._held.renumber(self._archive.last, [row.id for row in apart])
-            self._rows, self._from_newest, self._bytes[True] = rest, set(), 0  # should the next one fail
-            self._held.renumber(self._archive.last + 1, [row.id for row in rest])
-        footer = self._archive.append(_table([*rest, *self._marks, *notes]), reading)
-        self._rows, self._marks, self._bytes = [], [], {False: 0, True: 0}
+            self._archive.append(_table(apart), replace(reading, spans=()), written=lambda: self._have_cut(apart, rest))
+        footer = self._archive.append(_table([*rest, *self._marks, *notes]), reading, written=self._have_cut_all)
         self._blobs.have_come()
         return footer
+
+    def _have_cut(self, apart: list[_Kept], rest: list[_Kept]) -> None:
+        """Let go of rows that are in a segment, whatever comes next: cut again, they would be there twice."""
+        self._held.renumber(self._archive.last, [row.id for row in apart])
+        self._rows, self._from_newest, self._bytes[True] = rest, set(), 0
+        self._held.renumber(self._archive.last + 1, [row.id for row in rest])
+
+    def _have_cut_all(self) -> None:
+        self._rows, self._marks, self._bytes = [], [], {False: 0, True: 0}
 
     @property
     def has_rows(self) -> bool:

@@ -179,11 +179,16 @@ class Archive:
         there = (number for number in range(behind + 1, through + 1) if self.path(number).exists())
         self._footers += [self._footer(number) for number in there]
 
-    def append(self, table: pa.Table, reading: Reading) -> Footer:
-        """Write the next segment and enter it in the ledger; when this returns both are durable."""
+    def append(self, table: pa.Table, reading: Reading, *, written: Callable[[], None] = lambda: None) -> Footer:
+        """Write the next segment and enter it in the ledger; when this returns both are durable.
+
+        ``written`` is called between the two: where entering fails the segment is there all the same, and is entered
+        with the next one.
+        """
         footer = self._write(table, self.last + 1, reading)
         reach("archive.cut")
         self._footers.append(footer)
+        written()
         self.enter()
         reach("archive.entered")
         return footer
@@ -204,11 +209,12 @@ class Archive:
         """Enter every segment behind the last one entered: those that a killed run did not; and those ``lost``."""
         behind = [number for number in self._numbers() if number > max(self._ledger, default=0)]
         if behind or lost:
-            rows = {number: pq.read_metadata(self.path(number)).num_rows for number in behind}
-            new = {
-                number: ledger.entry(self.path(number), number, rows[number], (replaced or {}).get(number, ()))
-                for number in behind
-            }
+            with files.explained(self._folder):
+                rows = {number: pq.read_metadata(self.path(number)).num_rows for number in behind}
+                new = {
+                    number: ledger.entry(self.path(number), number, rows[number], (replaced or {}).get(number, ()))
+                    for number in behind
+                }
             new |= {number: ledger.lost(number) for number in lost}
             self._enter({**self._ledger, **new})
 

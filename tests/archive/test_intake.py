@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline import failpoints
 from pipeline.archive.segments import Archive
+from pipeline.errors import FolderError
 from pipeline.failpoints import FailpointError
 from pipeline.handoff import Row, Span
 
@@ -71,6 +72,24 @@ def test_a_cut_that_fails_between_its_two_segments_doubles_nothing(tmp_path):
     archive_in(tmp_path).path(2).unlink()  # as if it had not been written
     intake.cut(reading())
     assert [id_ for id_, _ in bodies(archive)] == ["new", "old"]
+
+
+@pytest.mark.parametrize("from_newest", [False, True])
+def test_a_cut_that_cannot_be_entered_doubles_nothing(tmp_path, from_newest):
+    """Where a segment is written and its ledger is not, cutting again writes nothing twice, and enters it as well."""
+    archive = archive_in(tmp_path)
+    intake = intake_of(archive)
+    receive(intake, row("old", 10))
+    receive(intake, row("new", 900), from_newest=from_newest)
+    ledger = archive.path(1).with_name("ledger.jsonl")
+    ledger.mkdir(parents=True)  # no file can take its place
+    with pytest.raises(FolderError):
+        intake.cut(reading())
+    ledger.rmdir()
+    receive(intake, row("old", 10), row("new", 900))
+    intake.cut(reading())
+    assert sorted(id_ for id_, _ in bodies(archive_in(tmp_path))) == ["new", "old"]
+    assert archive_in(tmp_path).entries.keys() == {footer.number for footer in archive.footers}
 
 
 def test_a_span_needs_the_segment_before_it(tmp_path):
