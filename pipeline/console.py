@@ -30,7 +30,7 @@ EXIT_CODES: dict[int, str] = {
     2: "the command was called wrongly",
     3: "incomplete: part of the work failed or could not be shown complete; what was read is kept",
     4: "a check failed: verify, status --max-age, doctor",
-    75: "try again later: the folder is in use, the disk is full, or the server is down or limits the rate",
+    75: "try again later: the folder is in use, the disk is full or fails, or the server is down or limits the rate",
     77: "refused: key or permission",
     78: "configuration: settings, server or data folder are not what they should be",
     130: "stopped by Ctrl-C; the position is true",

@@ -15,7 +15,7 @@ import sys
 import pytest
 
 from pipeline import failpoints, files
-from pipeline.errors import DiskFullError, FolderInUseError, RefusedError
+from pipeline.errors import DiskError, DiskFullError, FolderInUseError, RefusedError
 from pipeline.failpoints import FailpointError
 
 STEPS = ("files.written", "files.synced", "files.renamed")
@@ -174,6 +174,8 @@ def test_a_killed_owner_holds_nothing(tmp_path):
         (errno.EACCES, RefusedError, 77),
         (errno.EPERM, RefusedError, 77),
         (errno.EROFS, RefusedError, 77),
+        (errno.EIO, DiskError, 75),
+        (errno.ESTALE, DiskError, 75),
     ],
 )
 def test_errors_of_the_machine_say_what_to_do(tmp_path, number, kind, code):
@@ -187,5 +189,5 @@ def test_errors_of_the_machine_say_what_to_do(tmp_path, number, kind, code):
 
 def test_other_errors_stay_what_they_are(tmp_path):
     """What nobody foresaw is not explained away."""
-    with pytest.raises(OSError, match="I/O error"), files.explained(tmp_path):
-        raise OSError(errno.EIO, "I/O error")
+    with pytest.raises(OSError, match="no typewriter"), files.explained(tmp_path):
+        raise OSError(errno.ENOTTY, "no typewriter")
