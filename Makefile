@@ -6,7 +6,7 @@ BIN1 := .venv-duckdb1/bin
 OF_DUCKDB := tests/load tests/cost tests/cli tests/truth tests/security tests/test_library.py
 STAGES := pipeline/extract/*,pipeline/archive/*,pipeline/transform/*,pipeline/load/*
 
-.PHONY: help install demo test test-all soak fuzz mutate bench bench-full check format clean browser
+.PHONY: help install demo test test-all soak fuzz mutate bench bench-full check audit format clean browser
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
@@ -54,23 +54,27 @@ check: .venv/made ## Check format, style, types, layers and dependencies
 	$(BIN)/lint-imports
 	$(BIN)/deptry pipeline
 
+audit: .venv-audit/made ## Ask whether a weakness is known of anything that make installs (asks a public database)
+	for file in requirements duckdb1 duckdb2; do \
+		.venv-audit/bin/pip-audit --disable-pip --require-hashes -r configs/$$file.txt || exit 1; done
+
 format: .venv/made ## Put the code into its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean: ## Remove what was made
-	rm -rf .venv .venv-duckdb1 .venv-focus .venv-fuzz .venv-bench demo-data bench.json
+	rm -rf .venv .venv-duckdb1 .venv-focus .venv-fuzz .venv-bench .venv-audit demo-data bench.json
 
 .venv/made: pyproject.toml configs/requirements.txt configs/duckdb2.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r configs/requirements.txt -r configs/duckdb2.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r configs/requirements.txt -r configs/duckdb2.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
 .venv-duckdb1/made: pyproject.toml configs/requirements.txt configs/duckdb1.txt
 	$(PYTHON) -m venv .venv-duckdb1
-	$(BIN1)/python -m pip install --quiet --disable-pip-version-check -r configs/requirements.txt -r configs/duckdb1.txt
+	$(BIN1)/python -m pip install --quiet --disable-pip-version-check --no-deps -r configs/requirements.txt -r configs/duckdb1.txt
 	$(BIN1)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
@@ -91,9 +95,14 @@ clean: ## Remove what was made
 	done; \
 	echo "NOT CHECKED: FOCUS files by the official validator, which needs Python 3.12; name one: make PYTHON312=…"
 
-.venv-fuzz/made: pyproject.toml configs/requirements.txt configs/duckdb2.txt
+.venv-audit/made: configs/audit.txt
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check -r configs/audit.txt
+	touch $@
+
+.venv-fuzz/made: pyproject.toml configs/requirements.txt configs/duckdb2.txt configs/fuzz.txt
 	$(PYTHON) -m venv .venv-fuzz
-	.venv-fuzz/bin/python -m pip install --quiet --disable-pip-version-check \
-		-r configs/requirements.txt -r configs/duckdb2.txt atheris==3.0.0
+	.venv-fuzz/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		-r configs/requirements.txt -r configs/duckdb2.txt -r configs/fuzz.txt
 	.venv-fuzz/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
