@@ -9,23 +9,29 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import random
+import shutil
 import statistics
 import sys
 import tempfile
 import time
-from contextlib import nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.truth.reader import DONE
-from tests.truth.test_kills import PASSED, ROOT, Victim, watched
+from tests.truth.test_kills import AT_ONCE, PASSED, ROOT, Victim, watched
 
 from . import load
 from .strike import ACTIONS, JOBS, WATCHED, blows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from .strike import Blow
 
 BEGIN, END = "<!-- soak: written by `make soak` -->", "<!-- /soak -->"
 COLUMNS = "| attack | how often | lost | what readers saw | seconds to heal: middle, most |"
@@ -42,6 +48,10 @@ class Attack:
     name: str
     healed: list[float] = field(default_factory=list)
     note: str = ""
+
+    def goes_on(self, until: float) -> bool:
+        """Tell whether it was not made often enough yet, or there still is time."""
+        return len(self.healed) < LEAST[self.name] or time.monotonic() < until
 
     def line(self) -> str:
         """Write it; whatever was lost or seen would have ended the soak."""
@@ -60,52 +70,68 @@ LOADS = {
     "a data folder that is copied and goes on elsewhere": load.moved_elsewhere,
 }
 IN_A_ROW = "nights in a row in one process, nothing wrong with them"
-#: Every attack, in the order of the table.
-NAMES = (PLACES, MOMENTS, *STEPS.values(), *LOADS, IN_A_ROW)
+#: How often each attack is made at least, in the order of the table, however little time there is.
+LEAST = {
+    PLACES: 250,
+    MOMENTS: 250,
+    **dict.fromkeys(STEPS.values(), 40),
+    **dict.fromkeys(LOADS, 10),
+    IN_A_ROW: NIGHTS,
+}
 
 
 def steps(name: str, folder: Path, chance: random.Random, until: float) -> Attack:
-    """Strike a command at system calls chosen by chance, in chains, until time is up."""
+    """Strike a command at every system call in every way, in an order chosen by chance, until time is up."""
     attack = Attack(STEPS[name])
-    number = 0
-    while not attack.healed or time.monotonic() < until:
-        number += 1
-        parent = folder / f"{name}-{number}"
-        parent.mkdir()
-        with watched(parent) if name in WATCHED else nullcontext(), JOBS[name](parent / name) as victim:
-            every = [blow for calls in victim.rehearsed().values() for blow in blows(calls, ACTIONS)]
-            for blow in chance.sample(every, min(CHAIN, len(every))):
+    waiting: list[Blow] = []
+    every = 0
+    while not every or (waiting and attack.goes_on(until)):
+        with _house(folder, watched if name in WATCHED else nullcontext) as house, JOBS[name](house) as victim:
+            calls = victim.rehearsed().values()
+            if not every:
+                known = [blow for kind in calls for blow in blows(kind, ACTIONS)]
+                every, waiting = len(known), chance.sample(known, len(known))
+            for blow in waiting[:CHAIN]:
                 victim.strike(blow)
-                attack.healed.append(victim.healed)
+                if victim.has_landed:
+                    attack.healed.append(victim.healed)
+            del waiting[:CHAIN]
             victim.end()
-            (parent / name / DONE).touch()
+    attack.note = f" ({every - len(waiting):,} of {every:,} tried)"
     return attack
 
 
 def places(folder: Path, chance: random.Random, until: float) -> Attack:
     """Kill runs at named places of the program, chosen by chance."""
-    attack = Attack(PLACES)
-    return _killed(attack, folder, until, lambda victim: victim.run_and_die(f"{chance.choice(PASSED)}=kill:1"))
+
+    def kill(victim: Victim) -> bool:
+        return victim.run_and_die(f"{chance.choice(PASSED)}=kill:{chance.choice((1, 1, 2, 3))}")
+
+    return _killed(Attack(PLACES), folder, until, kill)
 
 
 def moments(folder: Path, chance: random.Random, until: float) -> Attack:
     """Kill runs at moments chosen by chance."""
-    attack = Attack(MOMENTS)
-    return _killed(attack, folder, until, lambda victim: victim.run_for(chance.uniform(0.2, 1.2)))
+    return _killed(Attack(MOMENTS), folder, until, lambda victim: victim.run_for(chance.uniform(0.2, 1.2)))
 
 
 def _killed(attack: Attack, folder: Path, until: float, kill: Callable[[Victim], bool]) -> Attack:
-    number = 0
-    while not attack.healed or time.monotonic() < until:
-        number += 1
-        parent = folder / f"{'place' if attack.name == PLACES else 'moment'}-{number}"
-        parent.mkdir()
-        with watched(parent), Victim(parent / "victim") as victim:
+    while attack.goes_on(until):
+        with _house(folder, watched) as house, Victim(house) as victim:
             for _ in range(CHAIN):
                 if kill(victim):
                     attack.healed.append(load.healed(victim))
-            (parent / "victim" / DONE).touch()
     return attack
+
+
+@contextmanager
+def _house(folder: Path, watching: Callable[[Path], AbstractContextManager[object]]) -> Iterator[Path]:
+    """Hand out a place for one victim, and let readers look on while the block runs."""
+    parent = Path(tempfile.mkdtemp(dir=folder))
+    with watching(parent):
+        yield parent / "victim"
+        (parent / "victim" / DONE).touch()
+    shutil.rmtree(parent)
 
 
 def loads(folder: Path, times: int) -> list[Attack]:
@@ -141,20 +167,29 @@ def write(drawn: str) -> None:
 
 
 def main() -> None:
-    """Make every attack, and write the table."""
+    """Make every attack, two of them side by side, and write the table."""
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--minutes", type=float, default=180.0)
     asked.add_argument("--seed", type=int, default=1)
     options = asked.parse_args()
-    chance = random.Random(options.seed)
-    share = options.minutes * 60 / (len(JOBS) + 3)
-    attacks: list[Attack] = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        attacks += (_told(kill(folder, chance, time.monotonic() + 1.5 * share)) for kill in (places, moments))
-        attacks += (_told(steps(job, folder, chance, time.monotonic() + share)) for job in JOBS)
-        attacks += map(_told, loads(folder, 10))
-        attacks.append(_told(nights(folder)))
+    # Half of the time for kills, half for calls, in two lanes; loads and nights take as long as they take.
+    share = options.minutes * 60 / (1 + len(JOBS) / 2)
+
+    def made(attack: Callable[[Path, random.Random, float], Attack], name: str) -> Attack:
+        return _told(attack(folder, random.Random(f"{options.seed} {name}"), time.monotonic() + share))
+
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        begun = [pool.submit(made, places, PLACES), pool.submit(made, moments, MOMENTS)]
+        begun += [pool.submit(made, partial(steps, name), name) for name in JOBS]
+        try:
+            attacks = [one.result() for one in begun]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    attacks += map(_told, loads(folder, LEAST[next(iter(LOADS))]))
+    attacks.append(_told(nights(folder)))
+    shutil.rmtree(folder)  # what a failure left is kept, to be looked at
     write(table(attacks, options.seed))
 
 

@@ -73,6 +73,8 @@ class Struck:
 
     healed = 0.0
     """Seconds of the latest run in this process: the one that mends."""
+    has_landed = False
+    """Whether the command made the call that the latest blow was meant for: one more or less comes with every night."""
 
     def run(self, **options: object) -> RunResult:
         began = time.monotonic()
@@ -102,8 +104,10 @@ class Struck:
         """Run the command under a blow; whether it did not end well. What fails is told, without a traceback."""
         if isinstance(plan, str):
             return super().dies(plan, command)
-        done = self._under(["-f", "--seccomp-bpf", "-o", "/dev/null", "-e", f"trace={plan.call}", "-e", plan.inject])
+        log = self.data.parent / "blow.log"
+        done = self._under(["-f", "--seccomp-bpf", "-o", log, "-e", f"trace={plan.call}", "-e", plan.inject])
         died = done.returncode in {-signal.SIGKILL, 128 + signal.SIGKILL}
+        self.has_landed = died or "(INJECTED)" in log.read_text(errors="replace")
         assert died or (done.returncode in TOLD and "Traceback" not in done.stderr), (
             plan,
             done.returncode,

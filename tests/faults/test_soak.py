@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.truth.test_kills import ROOT
 
-from .soak import BEGIN, COLUMNS, END, NAMES, Attack, table
+from .soak import BEGIN, COLUMNS, END, LEAST, Attack, table
 
 
 def rows(text):
@@ -13,14 +13,14 @@ def rows(text):
 
 
 def test_the_table_has_every_attack():
-    """In their order, each tried at least once, nothing lost, nothing noticed, with the seconds it took to heal."""
+    """In their order, each as often as promised, nothing lost, nothing noticed, with the seconds it took to heal."""
     head, *lines = rows((ROOT / "README.md").read_text(encoding="utf-8"))
     assert head == COLUMNS
-    assert len(lines) == len(NAMES)
-    for name, line in zip(NAMES, lines, strict=True):
+    assert len(lines) == len(LEAST)
+    for (name, least), line in zip(LEAST.items(), lines, strict=True):
         attack, times, lost, seen, healed = (cell.strip() for cell in line.strip("|").split("|"))
         assert attack.startswith(name)
-        assert (int(times.replace(",", "")) > 0, lost, seen) == (True, "0", "nothing")
+        assert (int(times.replace(",", "")) >= least, lost, seen) == (True, "0", "nothing")
         middle, most = map(float, healed.split(", "))
         assert 0 < middle <= most
 
