@@ -19,7 +19,7 @@ demo: .venv/made ## Show the complete job on a server that behaves like the real
 test: .venv/made ## Run the fast tests
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-all: .venv/made .venv-duckdb1/made .venv-focus/made browser ## Run all tests, with coverage, and on DuckDB 1 as well
+test-all: .venv/made .venv-duckdb1/made .venv-focus/made browser strace ## Run all tests, with coverage, and on DuckDB 1 as well
 	PIPELINE_TEST_PROFILE=all PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN1)/python \
 		$(BIN)/python -m pytest -n 2 --cov --cov-report=
 	$(BIN)/python -m coverage report --include='$(STAGES)' --fail-under=95
@@ -32,7 +32,14 @@ browser:
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium > /dev/null; } || \
 		echo "NOT CHECKED: reports in a real browser; install chromium"
 
-soak: .venv/made ## Attack a data folder for hours, and write what was seen into the README (ARGS="--minutes 30 --seed 2")
+# Faults below Python are made by strace, which root gets on Debian; elsewhere these tests are skipped, and say so.
+strace:
+	@command -v strace > /dev/null || { \
+		test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update -qq > /dev/null && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq strace > /dev/null; } || \
+		echo "NOT CHECKED: system calls that fail; install strace"
+
+soak: .venv/made strace ## Attack a data folder for hours, and write what was seen into the README (ARGS="--minutes 30 --seed 2")
 	$(BIN)/python -m tests.faults.soak $(ARGS)
 
 fuzz: .venv-fuzz/made ## Try random pages on decoding and flattening, led by coverage (RUNS=20000)

@@ -60,7 +60,15 @@ class Attack:
 
 
 #: What each job of a command is called.
-STEPS = {name: f"`{name}`: a system call kills it, fails (EIO), or finds the disk full (ENOSPC)" for name in JOBS}
+COMMANDS = {
+    "running": "`run`",
+    "sweeping": "`sweep`",
+    "rebuilding": "`rebuild all`",
+    "forgetting": "`forget`",
+    "upgrading": "`run` that upgrades",
+    "beginning": "the first `run`",
+}
+STEPS = {name: f"{COMMANDS[name]}: a system call kills it, fails, or finds the disk full" for name in JOBS}
 PLACES, MOMENTS = "`run`: SIGKILL at a named place", "`run`: SIGKILL at any moment"
 LOADS = {
     "two runs at the same moment": load.two_at_once,
@@ -74,7 +82,7 @@ IN_A_ROW = "nights in a row in one process, nothing wrong with them"
 LEAST = {
     PLACES: 250,
     MOMENTS: 250,
-    **dict.fromkeys(STEPS.values(), 40),
+    **dict.fromkeys(STEPS.values(), 20),
     **dict.fromkeys(LOADS, 10),
     IN_A_ROW: NIGHTS,
 }
@@ -153,7 +161,7 @@ def nights(folder: Path) -> Attack:
 def table(attacks: list[Attack], seed: int) -> str:
     """Draw what stands in the README."""
     when = (
-        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, seed {seed}, on {dt.timedelta(seconds=round(time.monotonic() - BEGAN))}"
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, seed {seed}, in {dt.timedelta(seconds=round(time.monotonic() - BEGAN))}"
     )
     lines = [COLUMNS, "|---|---|---|---|---|", *(attack.line() for attack in attacks)]
     return "\n".join([BEGIN, f"Measured on {when} hours.", "", *lines, END])
