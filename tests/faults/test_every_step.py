@@ -33,9 +33,9 @@ def test_the_calls_of_a_data_folder_are_counted_by_thread():
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("name", JOBS, ids=lambda name: f"{name}, seed {SEED}")
 def test_every_step_can_fail(tmp_path, name):
-    """Killed, with a disk that fails or is full, at steps of each kind: the next run mends all (seed in ``SEED``)."""
+    """Killed, with a disk that fails or is full, at steps of each kind: the next run mends all."""
     with watched(tmp_path) if name in WATCHED else nullcontext(), JOBS[name](tmp_path / name) as victim:
         chance = random.Random(f"{SEED} {name}")
         for calls in victim.rehearsed().values():
