@@ -19,6 +19,8 @@ FILE_MODE = 0o600
 #: Linux's renameat2 with this flag lets two names change places in one act; Python has no name for it.
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
+#: What a system says, or a container around it, that does not know that call or that flag.
+_UNABLE = frozenset({errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP})
 #: What a disk, or one behind a network, says when it fails.
 _BROKEN = frozenset({errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EREMOTEIO, errno.EUCLEAN})
 
@@ -75,11 +77,15 @@ def exchange(new: Path, old: Path) -> None:
 
 
 def _exchanged(new: Path, old: Path) -> bool:
+    """Say whether the system could do it in one act; a disk that fails is no reason to do it in another way."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         return False
-    done: int = rename(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE)
-    return done == 0
+    if rename(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE) == 0:
+        return True
+    if (code := ctypes.get_errno()) in _UNABLE:
+        return False
+    raise OSError(code, os.strerror(code), str(new), None, str(old))
 
 
 def remove(folder: Path) -> None:

@@ -191,3 +191,13 @@ def test_other_errors_stay_what_they_are(tmp_path):
     """What nobody foresaw is not explained away."""
     with pytest.raises(OSError, match="no typewriter"), files.explained(tmp_path):
         raise OSError(errno.ENOTTY, "no typewriter")
+
+
+def test_folders_that_cannot_change_places_stay_where_they_are(tmp_path):
+    """Where the one act fails, the old folder is not taken away in another way: readers must never miss it."""
+    old = files.make_folder(tmp_path / "old")
+    (old / "file").write_text("held")
+    with pytest.raises(FileNotFoundError):
+        files.exchange(tmp_path / "none", old)
+    assert (old / "file").read_text() == "held"
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
