@@ -322,6 +322,21 @@ def table(
         _draw(columns, rows, title)
 
 
+def records(columns: Sequence[str], rows: Iterable[Sequence[object]], form: str = "auto") -> None:
+    """Print rows of many columns on stdout: on a terminal one below the other, what is empty left out, else a table."""
+    if form != "auto" or not sys.stdout.isatty():
+        table(columns, rows, form)
+        return
+    width = max(map(len, columns))
+    for row in rows:
+        told = zip(columns, row, strict=True)
+        say("\n".join(f"{name:<{width}}  {_of_record(value)}" for name, value in told if value is not None) + "\n")
+
+
+def _of_record(value: object) -> str:
+    return _moment(value) if isinstance(value, datetime) else _shown(value)
+
+
 def no_formula(text: str) -> str:
     """Put a ' before a text that a spreadsheet would run as a formula: there it is not shown."""
     return f"'{text}" if text.startswith(_FORMULA) else text

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pipeline import files
-from pipeline.errors import FolderError, PipelineError
+from pipeline.errors import FolderError, PipelineError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,14 +60,14 @@ class _Told(msgspec.Struct, frozen=True):
 def read(folder: DataFolder) -> list[Trouble]:
     """Return what is remembered, the latest first; nothing where there was no trouble yet.
 
-    Raises FolderError where the folder, or the file, is not ours.
+    Raises FolderError where the file is not ours, and RefusedError where it is not for us to read.
     """
-    if not folder.exists:
-        return []
     try:
         return msgspec.json.decode(folder.troubles.read_bytes(), type=list[Trouble])
     except FileNotFoundError:
         return []
+    except PermissionError as error:
+        raise RefusedError(f"not allowed to read {folder.troubles}", hint="run as its owner") from error
     except msgspec.MsgspecError as error:
         raise FolderError(
             f"{folder.troubles} cannot be read: {error}", hint="delete it: it tells of former runs only"
@@ -129,8 +129,11 @@ def _of_sources(result: RunResult) -> Iterator[_Told]:
     """Say how each source fared; one that a stop cut short says nothing."""
     for source in result.sources:
         if source.exit_code or source.complete or not result.stopped:
-            what = source.why_not or "; ".join(finding.message for finding in source.findings)
-            yield _Told(f"source {source.source}", source.exit_code, what, _kept(source), source.hint)
+            place = f"source {source.source}"
+            what = (source.why_not or "").removeprefix(f"{place}: ") or "; ".join(
+                finding.message for finding in source.findings
+            )
+            yield _Told(place, source.exit_code, what, _kept(source), source.hint)
 
 
 def _kept(source: SourceResult) -> str:

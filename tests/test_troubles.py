@@ -39,7 +39,7 @@ def test_a_source_that_fails_is_told_until_it_works(world):
     first, second = world.run(), world.run()
     known = told(world)["source prod"]
     assert (known.since, known.last, known.runs, known.exit_code) == (first.started, second.started, 2, 75)
-    assert known.what == second.sources[0].why_not
+    assert f"source prod: {known.what}" == second.sources[0].why_not
     assert "503" in known.what
     assert known.kept.startswith("0 new, 0 changed, complete through ")
     assert "run again" in known.hint

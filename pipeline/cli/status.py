@@ -51,15 +51,14 @@ def status(
     from pipeline.status import status as read  # noqa: PLC0415
 
     config = load_config(config_file, data)
-    known = troubles.read(DataFolder(config.data))
+    sources = read(config)
+    folder = DataFolder(config.data)
     if is_of_troubles:
         columns = troubles.Trouble.__struct_fields__
-        console.table(columns, [[getattr(one, name) for name in columns] for one in known], form)
+        console.records(columns, [[getattr(one, name) for name in columns] for one in troubles.read(folder)], form)
         return 0
-    sources = read(config)
-    columns = tuple(SourceStatus.__dataclass_fields__)
-    console.table(columns, [list(asdict(source).values()) for source in sources], form)
-    console.troubles([one for one in known if one.over is None])
+    console.records(tuple(SourceStatus.__dataclass_fields__), [tuple(asdict(one).values()) for one in sources], form)
+    console.troubles([one for one in troubles.read(folder) if one.over is None])
     stale = [source.source for source in sources if max_age is not None and source.is_older_than(max_age)]
     if stale:
         raise CheckFailedError(

@@ -62,3 +62,13 @@ def test_query_draws_a_table(place, file):
     assert "1,234" in shown
     assert "[red]" in shown
     assert "\033[2J" not in shown
+
+
+def test_status_can_be_read(place, file):
+    """What is known of a source stands one below the other, with what it is called; what is not known is left out."""
+    assert pipeline("run", "--config", file, "--data", place.data).returncode == 0
+    code, shown = on_a_terminal("status", "--config", file, "--data", place.data)
+    lines = dict(line.split(None, 1) for line in shown.splitlines() if line)
+    assert (code, lines["source"], lines["complete"]) == (0, "prod", "True")
+    assert lines["data_through"].endswith(" UTC")
+    assert "why_not" not in lines

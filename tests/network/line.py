@@ -6,10 +6,11 @@ import asyncio
 import random
 import socket
 import struct
-import threading
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from tests.listening import Listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,10 +38,11 @@ class Weather:
     """Whether the server can be reached: asked for every request; where not, its connection is reset."""
 
 
-class Line:
+class Line(Listening):
     """Lies before a server while the block runs; ``base_url`` is that of the server, through the line."""
 
     def __init__(self, base_url: str, weather: Weather | None = None, *, seed: int = 0) -> None:
+        super().__init__()
         self.weather = weather or Weather()
         self.requests = 0
         """Requests that came so far, answered or not."""
@@ -49,42 +51,19 @@ class Line:
         self._scheme, _, rest = base_url.partition("://")
         self._place, _, self._path = rest.partition("/")
         self._coin = random.Random(seed)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="line", daemon=True)
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    def __enter__(self):
-        self._thread.start()
-        self._listening = self._call(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        port = self._listening.sockets[0].getsockname()[1]
-        self.base_url = f"{self._scheme}://127.0.0.1:{port}/{self._path}"
-        return self
-
-    def __exit__(self, *_):
-        self._call(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def _call(self, awaitable):
-        return asyncio.run_coroutine_threadsafe(awaitable, self._loop).result(timeout=30)
-
-    async def _stop(self):
-        self._listening.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    @property
+    def base_url(self) -> str:
+        """The server's, through the line."""
+        return f"{self._scheme}://127.0.0.1:{self.port}/{self._path}"
 
     async def _serve(self, reader, writer):
         """Join a client and the server, until one of them or the weather ends it."""
-        task = asyncio.current_task()
-        self._tasks.add(task)
         host, _, port = self._place.rpartition(":")
         with closing(writer), suppress(OSError, asyncio.CancelledError):
             back, there = await asyncio.open_connection(host, int(port))
             with closing(there):
                 await _first_of(self._ask(reader, there, writer), self._answer(back, writer))
-        self._tasks.discard(task)
 
     async def _ask(self, reader, there, writer):
         """Hand on requests: each comes in one piece, for none of them has a body."""

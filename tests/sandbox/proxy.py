@@ -1,48 +1,28 @@
 """A forward proxy for tests: tunnels on CONNECT, passes other requests on, and counts both."""
 
 import asyncio
-import threading
 from contextlib import closing, suppress
 from urllib.parse import urlsplit
 
+from tests.listening import Listening
 
-class Proxy:
+
+class Proxy(Listening):
     """Runs while the block does: ``with Proxy() as proxy: ... proxy.url, proxy.tunnels, proxy.passed``."""
 
     def __init__(self):
+        super().__init__()
         self.tunnels = []
         """Where a client asked to be connected to, as ``host:port``."""
         self.passed = []
         """The URLs that were asked for in the open."""
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
-        self._tasks = set()
 
-    def __enter__(self):
-        self._thread.start()
-        self._server = self._call(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        host, port = self._server.sockets[0].getsockname()
-        self.url = f"http://{host}:{port}"
-        return self
-
-    def __exit__(self, *_):
-        self._call(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def _call(self, awaitable):
-        return asyncio.run_coroutine_threadsafe(awaitable, self._loop).result(timeout=30)
-
-    async def _stop(self):
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    @property
+    def url(self):
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
 
     async def _serve(self, reader, writer):
-        """Serve one connection to its end."""
-        self._tasks.add(asyncio.current_task())
         with closing(writer), suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
