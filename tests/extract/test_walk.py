@@ -178,6 +178,28 @@ def test_rows_from_the_future_do_not_move_what_is_complete(limit):
     assert served.walk(limit=limit).completed == NOW
 
 
+def test_a_second_that_a_page_cuts_is_read_whole():
+    """Behind a page that ends in the middle of a second the walk goes on from the second before, and misses nothing."""
+    served = Served(Shape(cursor="second", shuffle=False))
+    (before,) = served.add(NOW - 100)
+    served.add(NOW - 90, 3)
+    served.add(NOW - 80)
+    walk = served.walk(limit=2)
+    assert served.requests[1].after == before
+    assert (served.kept.keys(), walk.doubtful) == (served.store.visible_ids(), [])
+
+
+def test_a_second_that_a_page_cuts_is_not_claimed():
+    """After a page that ends in the middle of a second nothing is complete but what lies before that second."""
+    served = Served()
+    served.add(NOW - 100)
+    served.add(NOW - 90, 3)
+    walk = Walk([], limit=2)
+    requests = walk.requests()
+    requests.send(served.answer(next(requests)))
+    assert walk.completed == NOW - 91
+
+
 def test_a_walk_with_a_goal_reads_its_last_second_whole():
     """It ends at the first row beyond that second, not at the first row of it: the page may have cut it."""
     served = Served()

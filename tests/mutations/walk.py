@@ -25,7 +25,7 @@ WALK = (
         "pipeline/extract/walk.py",
         "row.created < shown.seconds[-1] and self._usable(row)",
         "row.created <= shown.seconds[-1] and self._usable(row)",
-        ("tests/extract/test_walk.py::test_a_walk_brings_home_every_row_or_names_the_second_it_doubts[one_walk]",),
+        ("tests/extract/test_walk.py::test_a_second_that_a_page_cuts_is_read_whole",),
     ),
     Mutation(
         "position is the last row seen",
@@ -33,7 +33,7 @@ WALK = (
         "pipeline/extract/walk.py",
         "self._complete(shown.seconds[-1] - 1, shown)",
         "self._complete(shown.seconds[-1], shown)",
-        ("tests/extract/test_walk.py::test_rows_that_stay_are_kept_while_others_come_and_go[both_ends]",),
+        ("tests/extract/test_walk.py::test_a_second_that_a_page_cuts_is_not_claimed",),
     ),
     Mutation(
         "page of one second not dense",
@@ -41,7 +41,7 @@ WALK = (
         "pipeline/extract/walk.py",
         "            return (yield from self._dense(shown))",
         "            return self._end(shown)",
-        ("tests/extract/test_walk.py::test_a_walk_brings_home_every_row_or_names_the_second_it_doubts[one_walk]",),
+        ("tests/extract/test_walk.py::test_a_second_that_a_page_cuts_is_read_whole",),
     ),
     Mutation(
         "second in doubt called complete",

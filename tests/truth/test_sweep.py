@@ -450,7 +450,7 @@ def test_walks_side_by_side_lose_no_row(tmp_path, monkeypatch, cursor):
         late = world.add(NOW - 3 * DAY, 4)
         world.server.app.latency = 0.02  # long enough for the walks to meet at the server
         result = sweep(world)
-        assert world.server.most_in_flight == 8
+        assert 1 < world.server.most_in_flight <= 8
         assert (result.exit_code, result.sources[0].changed) == (0, len(edited - deleted))
         assert result.sources[0].gone == len(deleted)
         assert set(late) <= versions(world.archive()).keys()
