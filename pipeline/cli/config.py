@@ -12,13 +12,21 @@ from pipeline.cli.options import config_option, format_option, load_config, sett
 
 @click.group()
 def config() -> None:
-    """Check, show or make the settings."""
+    """Check, show or make the settings.
+
+    \b
+    pipeline config init && pipeline config check --config pipeline.toml
+    """
 
 
 @config.command()
 @config_option
 def check(config_file: Path | None) -> int:
-    """Read the settings and every key that they name; ask no server."""
+    """Read the settings and every key that they name; ask no server.
+
+    \b
+    pipeline config check --config pipeline.toml
+    """
     from pipeline.secret import resolve  # noqa: PLC0415 - --help stays light
 
     loaded = load_config(config_file, None)
@@ -32,7 +40,11 @@ def check(config_file: Path | None) -> int:
 @settings
 @format_option
 def show(config_file: Path | None, data: Path | None, form: str) -> int:
-    """Show every setting in force and where it comes from; keys are named, never shown."""
+    """Show every setting in force and where it comes from; keys are named, never shown.
+
+    \b
+    pipeline config show --config pipeline.toml
+    """
     from pipeline import console  # noqa: PLC0415 - --help stays light
     from pipeline.config import in_force  # noqa: PLC0415
 
@@ -43,7 +55,11 @@ def show(config_file: Path | None, data: Path | None, form: str) -> int:
 @config.command()
 @click.argument("path", type=click.Path(path_type=Path), default=Path("pipeline.toml"))
 def init(path: Path) -> int:
-    """Write a commented settings file to PATH (pipeline.toml); an existing file is not touched."""
+    """Write a commented settings file to PATH (pipeline.toml); an existing file is not touched.
+
+    \b
+    pipeline config init /etc/pipeline.toml
+    """
     from pipeline.config import TEMPLATE  # noqa: PLC0415 - --help stays light
     from pipeline.errors import UsageError  # noqa: PLC0415
 

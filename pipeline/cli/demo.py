@@ -17,7 +17,12 @@ import click
 )
 @click.option("--completions", default=5000, show_default=True, help="How many to store, spread over a month.")
 def demo(data: Path, completions: int) -> int:
-    """Start the sandbox with a month of completions, export them, store more, and export what is new."""
+    """Start the sandbox with a month of completions, export them, store more, and export what is new.
+
+    \b
+    pipeline demo
+    pipeline demo --data /tmp/demo --completions 50000
+    """
     from pipeline.demo import require_sandbox  # noqa: PLC0415 - --help stays light
 
     require_sandbox()

@@ -20,6 +20,10 @@ def doctor(config_file: Path | None, data: Path | None, form: str) -> int:
     """Look at servers, keys, data folder and libraries, and change nothing.
 
     Each problem comes with its remedy; the exit code is that of the worst.
+
+    \b
+    pipeline doctor
+    pipeline doctor --config pipeline.toml --format json
     """
     from pipeline import console  # noqa: PLC0415 - --help stays light
     from pipeline.doctor import Check, examine  # noqa: PLC0415

@@ -11,7 +11,12 @@ from pipeline.cli.options import format_option
 @click.argument("table", required=False)
 @format_option
 def schema(table: str | None, form: str) -> int:
-    """Show every table's columns, their types and what they mean; or those of one TABLE."""
+    """Show every table's columns, their types and what they mean; or those of one TABLE.
+
+    \b
+    pipeline schema
+    pipeline schema completions --format csv
+    """
     from pipeline import console  # noqa: PLC0415 - --help stays light
     from pipeline.errors import UsageError  # noqa: PLC0415
     from pipeline.schema import TABLES, describe  # noqa: PLC0415

@@ -1,8 +1,11 @@
 """Help answers at once and tells the truth."""
 
+import inspect
 import json
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +63,53 @@ def test_every_option_says_what_it_does():
     dumb = {"host", "seed", "cursor", "default_order", "max_limit", "log_format", "version", "help"}
     options = [one for command in cli.commands.values() for one in command.params if one.param_type_name == "option"]
     assert [one.name for one in options if not one.help and one.name not in dumb] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS[1:], ids=" ".join)
+def test_every_command_shows_how_it_is_called(command, tmp_path, monkeypatch):
+    """Each help has an example of its command, and every example is taken by the command line as it stands there."""
+    monkeypatch.chdir(tmp_path)
+    Path("saved.jsonl").touch()  # what the example of adopt names
+    path = ["pipeline", *command]
+    examples = [
+        words[words.index("pipeline") :]
+        for line in inspect.cleandoc(_found(path).help).partition("\b\n")[2].splitlines()
+        if "pipeline" in (words := _words(line))
+    ]
+    assert any(example[: len(path)] == path for example in examples)
+    for example in examples:
+        taken = _found(example)
+        depth = 3 if example[1] == "config" else 2
+        taken.make_context(" ".join(example[:depth]), example[depth:])
+
+
+def _words(line):
+    """Split an example as a shell would, up to what a shell does with the output; nothing where it is prose."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return []
+    end = next((number for number, word in enumerate(words) if word in {">", "|", "&&"}), len(words))
+    return words[:end]
+
+
+def _found(path):
+    """Return the command that is called so."""
+    command = cli.commands[path[1]]
+    return command.commands[path[2]] if path[1] == "config" and len(path) > 2 else command
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_can_complete(shell):
+    """Each shell gets its script, and then the commands, with what they do where the shell can show it."""
+    asked = environment(_PIPELINE_COMPLETE=f"{shell}_source")
+    script = subprocess.run([f"{sys.prefix}/bin/pipeline"], capture_output=True, text=True, check=True, env=asked)
+    assert "_PIPELINE_COMPLETE" in script.stdout
+    words = {"COMP_WORDS": "pipeline re", "COMP_CWORD": "re" if shell == "fish" else "1"}
+    asked = environment(_PIPELINE_COMPLETE=f"{shell}_complete", **words)
+    told = subprocess.run([f"{sys.prefix}/bin/pipeline"], capture_output=True, text=True, check=True, env=asked)
+    assert [name for name in ("rebuild", "reconcile", "report", "run") if name in told.stdout] == [
+        "rebuild",
+        "reconcile",
+        "report",
+    ]
