@@ -6,6 +6,8 @@ BIN1 := .venv-duckdb1/bin
 OF_DUCKDB := tests/load tests/cost tests/cli tests/truth tests/security tests/test_library.py
 # The tests of the stages, which are to cover them.
 OF_STAGES := tests/extract tests/archive tests/transform tests/load tests/test_library.py
+# The Pythons that the program is for.
+VERSIONS := 3.11 3.12 3.13
 STAGES := pipeline/extract/*,pipeline/archive/*,pipeline/transform/*,pipeline/load/*
 
 .PHONY: help install demo test test-all soak fuzz mutate bench bench-full check audit format clean browser
@@ -23,7 +25,7 @@ test: .venv/made ## Run the fast tests
 
 # Hypothesis marks its own tests. Coverage is taken from the stages' own tests alone: on Python 3.11 its tracing now and then
 # stops a thread from starting, and the other tests are full of threads.
-test-all: test .venv-duckdb1/made .venv-focus/made browser strace ## Run all tests, the properties on many more examples, with coverage, and on DuckDB 1 as well
+test-all: test .venv-duckdb1/made .venv-focus/made .venv-core/made browser strace ## Run all tests, the properties on many more examples, with coverage, and on DuckDB 1 as well
 	PIPELINE_TEST_PROFILE=all $(BIN)/python -m pytest -n 2 -m "slow or hypothesis"
 	PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN1)/python $(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report= $(OF_STAGES)
 	$(BIN)/python -m coverage report --include='$(STAGES)' --fail-under=95
@@ -74,7 +76,7 @@ format: .venv/made ## Put the code into its format
 	$(BIN)/ruff check --fix .
 
 clean: ## Remove what was made
-	rm -rf .venv .venv-duckdb1 .venv-focus .venv-fuzz .venv-bench .venv-audit demo-data bench.json
+	rm -rf .venv .venv-duckdb1 .venv-core .venv-focus .venv-fuzz .venv-bench .venv-audit demo-data bench.json
 
 .venv/made: pyproject.toml configs/requirements.txt configs/duckdb2.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer: make PYTHON=python3.12 …")'
@@ -94,6 +96,17 @@ clean: ## Remove what was made
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r configs/bench.txt
 	touch $@
+
+# The core alone, for the wheel, on every Python that it is for and that is found here.
+.venv-core/made: configs/core.txt
+	@rm -rf .venv-core; mkdir .venv-core; for version in $(VERSIONS); do \
+		for python in $(PYTHON) python$$version "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$version*/bin/python3; do \
+			"$$python" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$version')" 2> /dev/null || continue; \
+			"$$python" -m venv .venv-core/$$version || exit 1; \
+			.venv-core/$$version/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r configs/core.txt || exit 1; \
+			continue 2; \
+		done; echo "NOT CHECKED: the wheel on Python $$version, which is not found"; \
+	done; touch $@
 
 # The official FOCUS validator needs a Python 3.12: PYTHON312, or one that is found. Without one its test is skipped.
 .venv-focus/made: configs/focus.txt
