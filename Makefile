@@ -10,7 +10,7 @@ OF_STAGES := tests/extract tests/archive tests/transform tests/load tests/test_l
 VERSIONS := 3.11 3.12 3.13
 STAGES := pipeline/extract/*,pipeline/archive/*,pipeline/transform/*,pipeline/load/*
 
-.PHONY: help install demo test test-all soak fuzz mutate bench bench-full check audit format clean browser
+.PHONY: help install demo test test-all soak fuzz mutate bench bench-full check audit format clean browser strace pictures
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
@@ -59,6 +59,9 @@ bench: .venv/made .venv-bench/made ## Measure speed and memory in minutes, as ra
 
 bench-full: .venv/made .venv-bench/made ## Measure at the sizes that the README's table tells of: hours, 20 GB of disk
 	@$(BIN)/python -m tests.bench --full $(ARGS)
+
+pictures: .venv/made browser ## Take the README's pictures anew
+	@$(BIN)/python -m tests.pictures
 
 check: .venv/made ## Check format, style, types, layers and dependencies
 	$(BIN)/ruff format --check .

@@ -87,3 +87,11 @@ def test_the_damage_table_is_the_one_that_is_tested():
     shown = re.findall(r"^\| (.+?) \| `(.+?)` \| (?:`(.+?)`|a backup) \|$", TEXT, re.MULTILINE)
     tested = [(name, kind, f"pipeline rebuild {by}" if by else "") for name, (_, kind, by) in DAMAGES.items()]
     assert shown == [*tested, ("a completion listed and not held", "listed-not-held", "pipeline sweep")]
+
+
+def test_every_picture_is_there():
+    """The pictures that the README shows lie where it says, and the terminal's asks nobody for anything."""
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", TEXT)
+    assert [name for name in shown if not (README.parent / name).is_file()] == []
+    drawn = (README.parent / ".pictures" / "terminal.svg").read_text(encoding="utf-8")
+    assert re.findall(r"url\((?!#)|href|https?://(?!www\.w3\.org/2000/svg)", drawn) == []
