@@ -1,5 +1,6 @@
 """What the README shows of the program is what the program does."""
 
+import ast
 import re
 import shlex
 import subprocess
@@ -95,3 +96,15 @@ def test_every_picture_is_there():
     assert [name for name in shown if not (README.parent / name).is_file()] == []
     drawn = (README.parent / ".pictures" / "terminal.svg").read_text(encoding="utf-8")
     assert re.findall(r"url\((?!#)|href|https?://(?!www\.w3\.org/2000/svg)", drawn) == []
+
+
+def test_every_finding_is_in_the_readme():
+    """The table of findings has each that a run can make, once, and no other."""
+    made = {
+        node.args[0].value
+        for path in (README.parent / "pipeline").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding"
+    }
+    table = TEXT.partition("### Findings")[2].partition("\n## ")[0]
+    assert sorted(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == sorted(made)
