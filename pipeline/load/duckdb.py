@@ -225,11 +225,12 @@ def _prepared(path: Path, statements: Iterable[str], cost: Cost) -> DuckDBPyConn
             for statement in statements:
                 connection.execute(statement)
             # Views are bound when they are made, which a small night would feel; each version writes them in its way.
-            wanted = [*prices.statements(cost), *view_statements(cost)]
-            comment = prices.comment([*wanted, duckdb.__version__])
+            wanted = [*prices.statements(), *view_statements(cost)]
+            comment = prices.comment(cost, [*wanted, duckdb.__version__])
             if connection.execute(f"SELECT {_PRICES}").fetchall() != [(comment,)]:
                 for statement in (*wanted, f"COMMENT ON TABLE {prices.NAME} IS {quoted(comment)}"):
                     connection.execute(statement)
+                _execute(connection, f"INSERT INTO {prices.NAME} SELECT * FROM incoming", [], prices.rows(cost))
         undo.pop_all()
     return connection
 
