@@ -203,27 +203,31 @@ _VIEWS = "(SELECT list(sql ORDER BY sql) FROM duckdb_views() WHERE database_name
 def _open(path: Path, layout: str, cost: Cost) -> DuckDBPyConnection:
     """Open the writer's file with today's prices and views; make it anew where it is damaged or of another layout."""
     make_folder(path.parent)
-    with contextlib.suppress(DamagedError), explained(path):
-        if path.exists() and _is_of_layout(path, layout):
-            return _prepared(path, (), cost)
+    with contextlib.suppress(DamagedError, _OutdatedError), explained(path):
+        if path.exists():
+            return _prepared(path, layout, cost, is_new=False)
     _discard(path)
     with explained(path):
-        return _prepared(path, table_statements(layout), cost)
+        return _prepared(path, layout, cost, is_new=True)
 
 
-def _is_of_layout(path: Path, layout: str) -> bool:
-    with contextlib.closing(duckdb.connect(path, config=_WRITER)) as connection:
-        return connection.execute(f"SELECT {_LAYOUT}").fetchall() == [(layout_comment(layout),)]
+class _OutdatedError(Exception):
+    """The file is of another layout."""
 
 
-def _prepared(path: Path, statements: Iterable[str], cost: Cost) -> DuckDBPyConnection:
-    """Open the file and run statements, then those for prices and views that are not as they should be: all or none."""
+def _prepared(path: Path, layout: str, cost: Cost, *, is_new: bool) -> DuckDBPyConnection:
+    """Open the file and make what is not as it should be anew, tables, prices and views: all or nothing.
+
+    Raises _OutdatedError where the tables of a file that is there are of another layout.
+    """
     with contextlib.ExitStack() as undo:
         connection = undo.enter_context(contextlib.closing(duckdb.connect(path, config=_WRITER)))
         path.chmod(FILE_MODE)
         with _transaction(connection):
-            for statement in statements:
+            for statement in table_statements(layout) if is_new else ():
                 connection.execute(statement)
+            if connection.execute(f"SELECT {_LAYOUT}").fetchall() != [(layout_comment(layout),)]:
+                raise _OutdatedError
             # Views are bound when they are made, which a small night would feel; each version writes them in its way.
             wanted = [*prices.statements(), *view_statements(cost)]
             comment = prices.comment(cost, [*wanted, duckdb.__version__])
