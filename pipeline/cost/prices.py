@@ -89,5 +89,14 @@ def _day(text: str) -> date | None:
     return date.fromisoformat(text) if text else None
 
 
+def shipped_text() -> str:
+    """Return the prices of all sets as they are shipped: what tells fastest whether they are others."""
+    return _text("prices.csv")
+
+
 def _rows(name: str) -> Iterator[dict[str, str]]:
-    yield from csv.DictReader(resources.files(__package__).joinpath(name).read_text(encoding="utf-8").splitlines())
+    yield from csv.DictReader(_text(name).splitlines())
+
+
+def _text(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipeline.cost.prices import shipped
+from pipeline.cost.prices import shipped, shipped_text
 from pipeline.cost.rates import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pipeline.cost.prices import Price
     from pipeline.cost.settings import Cost
 
 NAME = "prices"
@@ -38,7 +37,8 @@ _ARROW = {"VARCHAR": pa.string(), "BIGINT": pa.int64(), "DATE": pa.date32(), "DE
 
 def comment(cost: Cost, parts: Iterable[str]) -> str:
     """Say in the file itself what its prices and views were made of: they are made anew where that is another thing."""
-    made_of = hashlib.sha256("\n".join([*map(repr, _prices(cost)), *parts]).encode()).hexdigest()[:16]
+    told = [shipped_text(), *map(repr, cost.prices), *parts]
+    made_of = hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
     return f"Rates of tokens, dated, by tier and unit. Prices and views of {made_of}."
 
 
@@ -52,8 +52,5 @@ def statements() -> Iterator[str]:
 def rows(cost: Cost) -> pa.Table:
     """Return the table's rows, in the order of its columns."""
     schema = pa.schema([(name, _ARROW[kind]) for name, (kind, _) in COLUMNS.items()])
-    return pa.Table.from_pylist([{name: getattr(price, name) for name in COLUMNS} for price in _prices(cost)], schema)
-
-
-def _prices(cost: Cost) -> tuple[Price, ...]:
-    return (*shipped(), *cost.prices)
+    prices = (*shipped(), *cost.prices)
+    return pa.Table.from_pylist([{name: getattr(price, name) for name in COLUMNS} for price in prices], schema)
