@@ -14,10 +14,10 @@ from pipeline.load.snapshot import publish
 from .made import Source, Version
 
 
-@pytest.fixture
-def snapshot(tmp_path):
-    """Publish a snapshot of two completions, in a folder whose name needs quoting."""
-    folder = tmp_path / "it's data"
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory):
+    """Publish a snapshot of two completions, in a folder whose name needs quoting; nothing here may change it."""
+    folder = tmp_path_factory.mktemp("reading") / "it's data"
     writer = folder / ".writer" / "writer.duckdb"
     destination = DuckDBDestination(writer)
     destination.load([Source().batch(Version("a"), Version("b"))])
@@ -87,10 +87,15 @@ def test_query_may_only_read_the_snapshot(snapshot, tmp_path, sql):
     (tmp_path / "secret.csv").write_text("a,b\n1,2\n")
     local_of_the_caller = Source().batch(Version("a")).tables["completions"]
     assert local_of_the_caller.num_rows == 1
-    content, files = snapshot.read_bytes(), sorted(tmp_path.rglob("*"))
+    content, files = snapshot.read_bytes(), _files(snapshot, tmp_path)
     with pytest.raises(UsageError), query(snapshot, sql.format(folder=tmp_path)) as answer:
         list(answer.rows)
-    assert (snapshot.read_bytes(), sorted(tmp_path.rglob("*"))) == (content, files)
+    assert (snapshot.read_bytes(), _files(snapshot, tmp_path)) == (content, files)
+
+
+def _files(snapshot, folder):
+    """Name every file beside the snapshot and in the folder that the query names."""
+    return sorted([*snapshot.parent.rglob("*"), *folder.rglob("*")])
 
 
 def test_error_while_reading_rows(snapshot):

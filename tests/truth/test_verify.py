@@ -7,12 +7,15 @@ import itertools
 import json
 import random
 import shutil
+from contextlib import contextmanager
+from copy import copy as shallow
 
 import duckdb
 import pytest
 
 from pipeline.adopt import adopt
 from pipeline.errors import ConfigError, UsageError
+from pipeline.folder import DataFolder
 from pipeline.forget import forget
 from pipeline.repair import repair
 from pipeline.schema import TABLES
@@ -24,10 +27,10 @@ NEEDLE = "needle-in-the-haystack"
 URI = "data:image/png;base64,iVBORw0KGgo="
 
 
-@pytest.fixture
-def world(tmp_path):
+@contextmanager
+def exported(folder):
     """Hold completions of a week with their messages, images among them."""
-    with World(tmp_path, limit=10, messages=True) as one:
+    with World(folder, limit=10, messages=True) as one:
         parts = [{"type": "image_url", "image_url": {"url": URI, "detail": None}}]
         one.ids = []
         for age in range(7 * DAY, 0, -12 * HOUR):
@@ -35,6 +38,49 @@ def world(tmp_path):
             one.ids.append(one.store.add(body, messages=[{"role": "user", "content": parts}]))
         one.run()
         yield one
+
+
+@pytest.fixture
+def world(tmp_path):
+    """Hold what was exported, beside the server that may change."""
+    with exported(tmp_path) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """Hold what was exported, for copies of it."""
+    with exported(tmp_path_factory.mktemp("original")) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def original_forgot(original, tmp_path_factory):
+    """Hold what was exported, one of it forgotten, for copies of it."""
+    one = twin(original, tmp_path_factory.mktemp("forgot"))
+    forget(one.config(), ids=[one.ids[0]])
+    return one
+
+
+@pytest.fixture
+def damaged(original, tmp_path):
+    """Hold a copy of what was exported, to be damaged: sooner made than another export."""
+    return twin(original, tmp_path)
+
+
+@pytest.fixture
+def flipped(original_forgot, tmp_path):
+    """Hold a copy of what was exported, one of it forgotten, to be damaged."""
+    return twin(original_forgot, tmp_path)
+
+
+def twin(world, folder):
+    """Return the same world with a copy of its data folder; the server is the same one."""
+    one = shallow(world)
+    one.data = folder / "data"
+    shutil.copytree(world.data, one.data)
+    one.folder = DataFolder(one.data)
+    return one
 
 
 def _body(id_, second):
@@ -132,16 +178,15 @@ FLIPS = [(store, seed) for store in STORES for seed in range(12)]
 @pytest.mark.parametrize(
     ("store", "seed"), [pytest.param(*flip, marks=pytest.mark.slow if flip[1] else ()) for flip in FLIPS]
 )
-def test_any_bit_anywhere_is_noticed(world, store, seed):
+def test_any_bit_anywhere_is_noticed(flipped, store, seed):
     """One bit changed at any place of any file is named, with the file and what mends it."""
     pattern, repairs = STORES[store]
-    forget(world.config(), ids=[world.ids[0]])
     rng = random.Random(f"{store}{seed}")
-    path = rng.choice(sorted(world.data.glob(pattern)))
+    path = rng.choice(sorted(flipped.data.glob(pattern)))
     data = bytearray(path.read_bytes())
     data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
     path.write_bytes(data)
-    verdict = verify(world.config())
+    verdict = verify(flipped.config())
     told = [problem for problem in verdict.problems if str(path) in problem.where]
     assert (verdict.exit_code, bool(told)) == (4, True), verdict
     assert any(repair in told[0].repair for repair in repairs)
@@ -157,9 +202,9 @@ FEW = [("snapshot", "changed", "completions"), ("warehouse", "missing", "choices
 
 
 @pytest.mark.parametrize(("file", "what", "table"), slow_but(FEW, ROWS))
-def test_any_row_is_noticed(world, table, what, file):
+def test_any_row_is_noticed(damaged, table, what, file):
     """A row that is changed, missing or there twice in any table of DuckDB is named with its table."""
-    path = getattr(world.folder, file)
+    path = getattr(damaged.folder, file)
     path.chmod(0o600)
     one = f"rowid = (SELECT min(rowid) FROM {table})"
     with duckdb.connect(path) as connection:
@@ -172,23 +217,23 @@ def test_any_row_is_noticed(world, table, what, file):
                 "extra": f"INSERT INTO {table} SELECT * FROM {table} WHERE {one}",
             }[what]
         )
-    verdict = verify(world.config())
+    verdict = verify(damaged.config())
     kind = {"warehouse": "duckdb-differs", "snapshot": "snapshot-differs"}[file]
     (told,) = {problem.where.split(",")[0] for problem in verdict.problems if problem.kind == kind}
     assert (told, verdict.exit_code) == (table, 4)
-    repair(world.config(), "duckdb")
-    assert verify(world.config()).unexplained == 0
+    repair(damaged.config(), "duckdb")
+    assert verify(damaged.config()).unexplained == 0
 
 
 SOME = [("a segment changed",), ("the ledger missing",), ("a Parquet file changed",)]
 
 
 @pytest.mark.parametrize("name", slow_but(SOME, [(name,) for name in DAMAGES]))
-def test_damage_is_named_and_mended(world, name):
+def test_damage_is_named_and_mended(damaged, name):
     """Each kind of damage is named with what mends it; where that is a command, afterwards nothing is wrong."""
     damage, kind, mended_by = DAMAGES[name]
-    damage(world)
-    verdict = verify(world.config())
+    damage(damaged)
+    verdict = verify(damaged.config())
     assert verdict.exit_code == 4
     found = [problem for problem in verdict.problems if problem.kind == kind]
     assert found, verdict
@@ -196,9 +241,9 @@ def test_damage_is_named_and_mended(world, name):
         assert "backup" in found[0].repair
         return
     assert found[0].repair == f"pipeline rebuild {mended_by}"
-    repair(world.config(), mended_by)
-    assert verify(world.config()).unexplained == 0
-    assert verify(world.config()).compared == ("parquet", "duckdb", "snapshot")
+    repair(damaged.config(), mended_by)
+    assert verify(damaged.config()).unexplained == 0
+    assert verify(damaged.config()).compared == ("parquet", "duckdb", "snapshot")
 
 
 def test_against_the_api_everything_is_explained(world):
