@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BIN1 := .venv-duckdb1/bin
 # What a version of DuckDB can make a difference to.
-OF_DUCKDB := tests/load tests/cost tests/cli tests/truth tests/security tests/test_library.py
+OF_DUCKDB := tests/load tests/cost tests/cli tests/truth tests/security tests/notebook tests/test_library.py
 STAGES := pipeline/extract/*,pipeline/archive/*,pipeline/transform/*,pipeline/load/*
 
 .PHONY: help install demo test test-all soak fuzz mutate bench bench-full check audit format clean browser
