@@ -32,6 +32,11 @@ class Value:
     example: str = ""
     """A value to begin with, where one has to be given."""
 
+    @property
+    def begins(self) -> str | int | None:
+        """What a notebook begins with."""
+        return self.example or self.default
+
     def read(self, text: str) -> str | int:
         """Return what somebody gave; raises UsageError where it should be a whole number and is none."""
         if not isinstance(self.default, int):
