@@ -53,6 +53,7 @@ import pipeline
 STYLE = """\
 
 pd.options.display.max_rows = 10
+pd.options.display.html.use_mathjax = False
 alt.data_transformers.enable("default", max_rows=None)
 
 
@@ -63,6 +64,7 @@ def style():
             "view": {"stroke": None},
             "title": {"anchor": "start", "fontSize": 15, "subtitleColor": "gray", "offset": 12},
             "axis": {"labelLimit": 320, "titleFontWeight": "normal"},
+            "axisQuantitative": {"tickCount": 8},
             "legend": {"labelLimit": 320, "titleLimit": 320},
             "range": {"category": {"scheme": "tableau20"}},
         }

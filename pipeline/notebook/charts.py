@@ -8,13 +8,14 @@ out of the data become labels of a chart, never markup.
 CHARTS: dict[str, str] = {
     "freshness": "",
     "tokens_by_day": """\
-_days = alt.Chart(tokens_by_day, width=640, height=200).encode(
-    x=alt.X("yearmonthdate(day):T", title=None),
+_days = alt.Chart(tokens_by_day, width=640, height=200).transform_joinaggregate(
+    of_model="sum(total_tokens)", groupby=["model"]
+).encode(
+    x=alt.X("yearmonthdate(day):T", title=None, axis=alt.Axis(format="%-d %b")),
     color=alt.Color(
-        "model:N",
-        title="Model, most tokens first",
-        sort=alt.EncodingSortField("total_tokens", op="sum", order="descending"),
+        "model:N", title="Model, most tokens first", sort=alt.EncodingSortField("of_model", order="descending")
     ),
+    order=alt.Order("of_model:Q", sort="descending"),
     tooltip=[
         alt.Tooltip("day:T", title="Day"),
         alt.Tooltip("model:N", title="Model"),
@@ -29,7 +30,7 @@ alt.vconcat(
     .encode(y=alt.Y("total_tokens:Q", title="Tokens", axis=alt.Axis(format="~s")))
     .properties(title="Tokens by day and model (UTC)"),
     _days.mark_bar()
-    .encode(y=alt.Y("cost:Q", title="US dollars", axis=alt.Axis(format="$,.2~f")))
+    .encode(y=alt.Y("cost:Q", title="US dollars", axis=alt.Axis(format="$,.2f")))
     .properties(title="Cost by day and model, at most (UTC)"),
 )""",
     "by_metadata": """\
@@ -44,40 +45,48 @@ _values = alt.Chart(by_metadata, width=640).encode(
     ],
 )
 alt.layer(
-    _values.mark_bar(opacity=0.35).encode(x=alt.X("cost:Q", title="US dollars", axis=alt.Axis(format="$,.2~f"))),
+    _values.mark_bar(opacity=0.35).encode(x=alt.X("cost:Q", title="US dollars", axis=alt.Axis(format="$,.2f"))),
     _values.mark_bar().encode(x="cost_min:Q"),
     title=alt.Title("Cost by value of the key", subtitle="solid: at least, light: at most"),
 )""",
     "most_expensive": "",
     "cached_share": """\
-alt.Chart(
-    cached_share,
-    title=alt.Title("Prompt tokens read from the cache", subtitle="of the completions that tell it, by day (UTC)"),
-    width=640,
-).transform_filter("isValid(datum.cached_share)").mark_line(point=True).encode(
-    x=alt.X("yearmonthdate(day):T", title=None),
-    y=alt.Y("cached_share:Q", title="Share of prompt tokens", axis=alt.Axis(format="%")),
-    color=alt.Color(
-        "model:N",
-        title="Model, most cached tokens first",
-        sort=alt.EncodingSortField("cached_tokens", op="sum", order="descending"),
+_told = alt.Chart(cached_share, width=640).transform_filter("datum.requests_that_tell > 0")
+_sums = {"cached": "sum(cached_tokens)", "prompt": "sum(prompt_tokens)", "told": "sum(requests_that_tell)"}
+_tooltip = [
+    alt.Tooltip("share:Q", title="Cached share", format=".1%"),
+    alt.Tooltip("prompt:Q", title="Prompt tokens", format=","),
+    alt.Tooltip("told:Q", title="Requests that tell it", format=","),
+]
+alt.vconcat(
+    _told.transform_aggregate(**_sums, groupby=["day"])
+    .transform_calculate(share="datum.cached / datum.prompt")
+    .mark_line(point=True)
+    .encode(
+        x=alt.X("yearmonthdate(day):T", title=None, axis=alt.Axis(format="%-d %b")),
+        y=alt.Y("share:Q", title="Share of prompt tokens", axis=alt.Axis(format=".0%")),
+        tooltip=[alt.Tooltip("day:T", title="Day"), *_tooltip],
+    )
+    .properties(
+        height=200,
+        title=alt.Title("Prompt tokens read from the cache, by day (UTC)", subtitle="where the completion tells it"),
     ),
-    tooltip=[
-        alt.Tooltip("day:T", title="Day"),
-        alt.Tooltip("model:N", title="Model"),
-        alt.Tooltip("cached_share:Q", title="Cached share", format=".1%"),
-        alt.Tooltip("requests_that_tell:Q", title="Requests that tell it", format=","),
-        alt.Tooltip("requests:Q", title="Requests", format=","),
-    ],
+    _told.transform_aggregate(**_sums, groupby=["model"])
+    .transform_calculate(share="datum.cached / datum.prompt")
+    .mark_bar()
+    .encode(
+        x=alt.X("share:Q", title="Share of prompt tokens", axis=alt.Axis(format=".0%")),
+        y=alt.Y("model:N", title=None, sort=alt.EncodingSortField("share", order="descending")),
+        tooltip=[alt.Tooltip("model:N", title="Model"), *_tooltip],
+    )
+    .properties(title="The same by model"),
 )""",
     "prompts_by_length": """\
-alt.Chart(prompts_by_length, title="Requests by length of the prompt", width=640).mark_bar().encode(
-    x=alt.X(
-        "prompt_tokens_from:O",
-        title="Tokens of the prompt, from this many to the next",
-        axis=alt.Axis(format=",", labelAngle=0),
-    ),
-    y=alt.Y("requests:Q", title="Requests", axis=alt.Axis(format="~s")),
+alt.Chart(prompts_by_length, title="Requests by tokens of the prompt", width=640).transform_calculate(
+    length="format(datum.prompt_tokens_from, ',') + ' to ' + format(datum.prompt_tokens_to, ',')"
+).mark_bar().encode(
+    x=alt.X("requests:Q", title="Requests", axis=alt.Axis(format=",~f")),
+    y=alt.Y("length:N", title=None, sort=alt.EncodingSortField("prompt_tokens_from")),
     tooltip=[
         alt.Tooltip("prompt_tokens_from:Q", title="Prompt tokens, from", format=","),
         alt.Tooltip("prompt_tokens_to:Q", title="to", format=","),
@@ -107,7 +116,7 @@ alt.Chart(finish_reasons, title="How choices ended, by model", width=640).mark_b
 alt.Chart(tool_calls, title="Tool calls, by whether their arguments are JSON", width=640).transform_fold(
     ["valid_json", "invalid_json", "without_arguments"], as_=["arguments", "number"]
 ).mark_bar().encode(
-    x=alt.X("number:Q", title="Calls", axis=alt.Axis(format="~s")),
+    x=alt.X("number:Q", title="Calls", axis=alt.Axis(format=",~f")),
     y=alt.Y("tool:N", title=None, sort=alt.EncodingSortField("calls", order="descending")),
     color=alt.Color(
         "arguments:N",
@@ -115,7 +124,7 @@ alt.Chart(tool_calls, title="Tool calls, by whether their arguments are JSON", w
         scale=alt.Scale(
             domain=["valid_json", "invalid_json", "without_arguments"], range=["#4c78a8", "#e45756", "#bab0ac"]
         ),
-        legend=alt.Legend(labelExpr="replace(datum.label, '_', ' ')"),
+        legend=alt.Legend(labelExpr="replace(replace(datum.label, '_', ' '), 'json', 'JSON')"),
     ),
     tooltip=[
         alt.Tooltip("tool:N", title="Tool"),
@@ -128,7 +137,7 @@ alt.Chart(tool_calls, title="Tool calls, by whether their arguments are JSON", w
 alt.Chart(requests_by_hour, title="Requests by day of the week and hour", width=640).mark_rect().encode(
     x=alt.X("hour:O", title="Hour", scale=alt.Scale(domain=list(range(24))), axis=alt.Axis(labelAngle=0)),
     y=alt.Y("name:N", title=None, sort=alt.EncodingSortField("weekday")),
-    color=alt.Color("requests:Q", title="Requests", scale=alt.Scale(scheme="blues"), legend=alt.Legend(format="~s")),
+    color=alt.Color("requests:Q", title="Requests", scale=alt.Scale(scheme="blues"), legend=alt.Legend(format=",~f")),
     tooltip=[
         alt.Tooltip("name:N", title="Day"),
         alt.Tooltip("hour:O", title="Hour"),
@@ -138,7 +147,7 @@ alt.Chart(requests_by_hour, title="Requests by day of the week and hour", width=
 )""",
     "lateness": """\
 alt.Chart(lateness, title="How long after its creation a completion was first seen", width=640).mark_bar().encode(
-    x=alt.X("completions:Q", title="Completions", axis=alt.Axis(format="~s")),
+    x=alt.X("completions:Q", title="Completions", axis=alt.Axis(format=",~f")),
     y=alt.Y("lateness:N", title=None, sort=alt.EncodingSortField("step")),
     color=alt.Color("source:N", title="Source"),
     tooltip=[

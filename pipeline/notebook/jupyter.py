@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _RENDERER = """
 
 
+# Jupyter draws this itself: no script is loaded, and nothing in the data can become one.
 def drawn_by_jupyter(spec, **_):
     schema = "https://vega.github.io/schema/vega-lite/v5.json"
     return {"application/vnd.vegalite.v5+json": {**spec, "$schema": schema}, "text/plain": "a chart"}
