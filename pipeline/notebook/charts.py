@@ -30,7 +30,7 @@ alt.vconcat(
     .encode(y=alt.Y("total_tokens:Q", title="Tokens", axis=alt.Axis(format="~s")))
     .properties(title="Tokens by day and model (UTC)"),
     _days.mark_bar()
-    .encode(y=alt.Y("cost:Q", title="US dollars", axis=alt.Axis(format="$,.2f")))
+    .encode(y=alt.Y("cost:Q", title="US dollars", axis=alt.Axis(format="$,~f")))
     .properties(title="Cost by day and model, at most (UTC)"),
 )""",
     "by_metadata": """\
@@ -45,7 +45,7 @@ _values = alt.Chart(by_metadata, width=640).encode(
     ],
 )
 alt.layer(
-    _values.mark_bar(opacity=0.35).encode(x=alt.X("cost:Q", title="US dollars", axis=alt.Axis(format="$,.2f"))),
+    _values.mark_bar(opacity=0.35).encode(x=alt.X("cost:Q", title="US dollars", axis=alt.Axis(format="$,~f"))),
     _values.mark_bar().encode(x="cost_min:Q"),
     title=alt.Title("Cost by value of the key", subtitle="solid: at least, light: at most"),
 )""",
