@@ -23,7 +23,7 @@ def notebook(data: Path, out: Path, *, is_jupyter: bool = False, replaces: bool 
     """
     if not out.parent.is_dir():
         raise UsageError(f"there is no folder {out.parent}", hint=_HINT)
-    if (out.exists() or out.is_symlink()) and not (replaces and out.is_file()):
+    if (out.exists() or out.is_symlink()) and not replaces:
         raise UsageError(f"{out} is there already", hint=f"{_HINT}, or replace it with --force")
     with closing(assemble.open_snapshot(data)):
         form = jupyter if is_jupyter else marimo
