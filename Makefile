@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 BIN1 := .venv-duckdb1/bin
 # What a version of DuckDB can make a difference to.
-OF_DUCKDB := tests/load tests/cost tests/cli tests/truth tests/security tests/test_library.py
+OF_DUCKDB := tests/load tests/cost tests/notebook tests/test_library.py tests/security/test_query.py tests/e2e/test_whole.py \
+	tests/truth/test_costs.py tests/truth/test_verify.py tests/truth/test_kills.py
 # The tests of the stages, which are to cover them.
 OF_STAGES := tests/extract tests/archive tests/transform tests/load tests/test_library.py
 # The Pythons that the program is for.
@@ -25,7 +26,7 @@ test: .venv/made ## Run the fast tests
 
 # Hypothesis marks its own tests. Coverage is taken from the stages' own tests alone: on Python 3.11 its tracing now and then
 # stops a thread from starting, and the other tests are full of threads.
-test-all: test .venv-duckdb1/made .venv-focus/made .venv-core/made browser strace ## Run all tests, the properties on many more examples, with coverage, and on DuckDB 1 as well
+test-all: test .venv-duckdb1/made .venv-focus/made .venv-core/made .venv-notebook/made browser strace ## Run all tests, the properties on many more examples, with coverage, and on DuckDB 1 as well
 	PIPELINE_TEST_PROFILE=all $(BIN)/python -m pytest -n 2 -m "slow or hypothesis"
 	PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN1)/python $(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report= $(OF_STAGES)
 	$(BIN)/python -m coverage report --include='$(STAGES)' --fail-under=95
@@ -71,7 +72,7 @@ check: .venv/made ## Check format, style, types, layers and dependencies
 	$(BIN)/deptry pipeline
 
 audit: .venv-audit/made ## Ask whether a weakness is known of anything that make installs (asks a public database)
-	for file in requirements duckdb1 duckdb2; do \
+	for file in requirements duckdb1 duckdb2 notebook; do \
 		.venv-audit/bin/pip-audit --disable-pip --require-hashes -r configs/$$file.txt || exit 1; done
 
 format: .venv/made ## Put the code into its format
@@ -79,7 +80,7 @@ format: .venv/made ## Put the code into its format
 	$(BIN)/ruff check --fix .
 
 clean: ## Remove what was made
-	rm -rf .venv .venv-duckdb1 .venv-core .venv-focus .venv-fuzz .venv-bench .venv-audit demo-data bench.json
+	rm -rf .venv .venv-* demo-data bench.json
 
 .venv/made: pyproject.toml configs/requirements.txt configs/duckdb2.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer: make PYTHON=python3.12 …")'
@@ -121,6 +122,14 @@ clean: ## Remove what was made
 			--no-deps -r configs/focus.txt && touch $@; exit; \
 	done; \
 	echo "NOT CHECKED: FOCUS files by the official validator, which needs Python 3.12; name one: make PYTHON312=…"
+
+# The notebook as its readers run it: with our own libraries as pinned, and those that they bring.
+.venv-notebook/made: pyproject.toml configs/requirements.txt configs/duckdb2.txt configs/notebook.txt
+	$(PYTHON) -m venv .venv-notebook
+	.venv-notebook/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		-r configs/requirements.txt -r configs/duckdb2.txt -r configs/notebook.txt
+	.venv-notebook/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
 
 .venv-audit/made: configs/audit.txt
 	$(PYTHON) -m venv .venv-audit

@@ -170,11 +170,13 @@ def open_snapshot(data: str | PathLike[str]) -> duckdb.DuckDBPyConnection:
     return reading.connect(DataFolder(Path(data)).snapshot)
 
 
-def query_snapshot(data: Path, sql: str) -> AbstractContextManager[Answer]:
-    """Ask the newest published snapshot, without access to anything else."""
+def query_snapshot(
+    data: Path, sql: str, values: Mapping[str, str | int | None] | None = None
+) -> AbstractContextManager[Answer]:
+    """Ask the newest published snapshot, without access to anything else; ``values`` stand for ``$name``."""
     from pipeline.load import reading  # noqa: PLC0415 - as above
 
-    return reading.query(DataFolder(data).snapshot, sql)
+    return reading.query(DataFolder(data).snapshot, sql, values or {})
 
 
 def asking(data: Path) -> AbstractContextManager[Callable[[str], Answer]]:

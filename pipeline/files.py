@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import DiskError, DiskFullError, FolderError, FolderInUseError, RefusedError
+from pipeline.errors import DiskError, DiskFullError, FolderError, FolderInUseError, PipelineError, RefusedError
 from pipeline.failpoints import reach
 
 FOLDER_MODE = 0o700
@@ -62,6 +62,17 @@ def write_whole(path: Path, content: bytes, *, scratch: Path, mode: int = FILE_M
     """Write a small file whole or not at all."""
     with replacing(path, scratch=scratch, mode=mode) as temp:
         temp.write_bytes(content)
+
+
+def write_out(path: Path, content: bytes) -> None:
+    """Write a file that the caller named with ``--out``, whole or not at all; errors say to name another one."""
+    try:
+        with explained(path):
+            write_whole(path, content, scratch=path.parent)
+    except DiskFullError:
+        raise
+    except PipelineError as error:
+        raise type(error)(error.message, hint="name another file with --out") from error
 
 
 def exchange(new: Path, old: Path) -> None:

@@ -14,7 +14,7 @@ from pipeline.cost.period import Period, read_month, zone
 from pipeline.cost.query import VIEW, Asked
 from pipeline.cost.question import METADATA
 from pipeline.cost.views import by_completion
-from pipeline.errors import DiskFullError, PipelineError, RefusedError, UsageError
+from pipeline.errors import RefusedError, UsageError
 from pipeline.version import __version__
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def report(config: Config, wanted: Wanted, out: Path) -> str:
             lambda sql: _rows(ask, sql), asked, through=through, tags=tags, with_content=wanted.with_content
         )
     text = page(figures, made=dt.datetime.now(dt.UTC), version=__version__, price_set=price_set)
-    _write(out, text.encode())
+    files.write_out(out, text.encode())
     return f"{out}: {figures.period}, {summary.headline(figures)}"
 
 
@@ -122,13 +122,3 @@ def _is_report(path: Path) -> bool:
             return MARK.encode() in file.read(_BEGINNING)
     except PermissionError as error:
         raise RefusedError(f"not allowed to read {path}", hint="name another file with --out") from error
-
-
-def _write(out: Path, content: bytes) -> None:
-    try:
-        with files.explained(out):
-            files.write_whole(out, content, scratch=out.parent)
-    except DiskFullError:
-        raise
-    except PipelineError as error:
-        raise type(error)(error.message, hint="name another file with --out") from error

@@ -17,12 +17,20 @@ from tests.truth.test_verify import DAMAGES
 README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 #: Seconds differ from run to run, sizes between versions of the libraries.
+NOTEBOOK = README.parent / ".venv-notebook"
+#: What only the notebook's environment has.
+OF_OTHERS = re.compile(r"^import (?:pandas|polars|ibis)\b", re.MULTILINE)
 VOLATILE = re.compile(r"\d+\.\d (?:s|MB)\b| +")
 
 
 def blocks(language: str) -> list[str]:
     """Return the code blocks of one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def snippets() -> list[str]:
+    """Return the Python snippets that need no server."""
+    return [snippet for snippet in blocks("python") if "pipeline.run" not in snippet]
 
 
 def consoles() -> dict[str, str]:
@@ -64,9 +72,23 @@ def test_every_command_shown_answers_as_shown(demo, command):
 def test_every_python_snippet_runs(demo, monkeypatch):
     """The snippets run as they stand, on the demo's data folder; only the one that exports needs a server."""
     monkeypatch.chdir(demo[0])
-    for snippet in blocks("python"):
-        if "pipeline.run" not in snippet:
+    for snippet in snippets():
+        if not OF_OTHERS.search(snippet):
             exec(compile(snippet, str(README), "exec"), {})  # noqa: S102 - the README is ours
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (NOTEBOOK / "made").exists(),
+    reason="pandas, polars and ibis are not here: `make .venv-notebook/made` installs them",
+)
+def test_every_python_snippet_runs_where_the_other_libraries_are(demo):
+    """The same snippets in the notebook's environment, one after the other, each in a process of its own."""
+    assert sum(bool(OF_OTHERS.search(snippet)) for snippet in snippets()) == 2
+    for snippet in snippets():
+        call = [NOTEBOOK / "bin" / "python", "-c", snippet]
+        done = subprocess.run(call, cwd=demo[0], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 def test_settings_and_exit_codes_are_those_of_the_program():

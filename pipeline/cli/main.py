@@ -13,6 +13,7 @@ from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
 from pipeline.cli.focus import focus
 from pipeline.cli.forget import forget
+from pipeline.cli.notebook import notebook
 from pipeline.cli.query import query
 from pipeline.cli.rebuild import rebuild
 from pipeline.cli.reconcile import reconcile
@@ -65,6 +66,7 @@ for command in (
     doctor,
     reconcile,
     query,
+    notebook,
     cost,
     report,
     focus,

@@ -75,6 +75,7 @@ def rates(cost: Cost, price_set: str | None = None, relation: str = "completions
 _COMBINATION = "source, model, tier_asked, is_batch"
 _UNITS = ", ".join(f"arg_max(usd_per_mtok, asked.above_tokens) FILTER (unit = '{unit}') AS {unit}" for unit in UNITS)
 #: Each model's and tier's prices, cut where one begins or ends, and at each threshold: a row for each piece.
+#: lead() has no default of its own: DuckDB 2 would write that into the view in a way that no DuckDB 1 reads.
 _WIDE = f"""
     edges AS (
         SELECT price_set, model, tier, coalesce(valid_from, {FIRST}) AS edge FROM asked
@@ -85,7 +86,7 @@ _WIDE = f"""
         FROM edges
     ), thresholds AS (
         SELECT price_set, model, tier, above_tokens,
-            lead(above_tokens, 1, {MOST_TOKENS}) OVER (PARTITION BY price_set, model, tier ORDER BY above_tokens)
+            coalesce(lead(above_tokens) OVER (PARTITION BY price_set, model, tier ORDER BY above_tokens), {MOST_TOKENS})
                 AS up_to_tokens
         FROM (SELECT DISTINCT price_set, model, tier, above_tokens FROM asked)
     ), wide AS (

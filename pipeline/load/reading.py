@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from itertools import chain
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import FolderError, UsageError
@@ -13,11 +14,13 @@ from pipeline.load.duckdb import is_one_select, read_only, told_to_the_user
 from pipeline.load.tables import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
 
+#: No values.
+NONE: Mapping[str, str | int | None] = MappingProxyType({})
 #: Rows in memory at a time.
 _ROWS = 1000
 
@@ -75,15 +78,17 @@ def _confined(snapshot: Path) -> Iterator[DuckDBPyConnection]:
 
 
 @contextlib.contextmanager
-def query(snapshot: Path, sql: str) -> Iterator[Answer]:
+def query(snapshot: Path, sql: str, values: Mapping[str, str | int | None] = NONE) -> Iterator[Answer]:
     """Answer one SELECT on the snapshot that can neither read nor write any other file; UsageError says what is wrong.
+
+    ``values`` are parameters of it by name: they are compared, and never run.
 
     Other statements could take the snapshot off, put it on again to be written, or write beside it.
     """
     with _confined(snapshot) as connection, told_to_the_user():
         if not is_one_select(connection, sql):
             raise UsageError("only one SELECT is answered", hint="a PIVOT names its values: PIVOT … ON … IN (…)")
-        connection.execute(sql)
+        connection.execute(sql, dict(values))
         columns = tuple(column[0] for column in connection.description or ())
         yield Answer(columns, chain.from_iterable(iter(lambda: connection.fetchmany(_ROWS), [])))
 

@@ -22,11 +22,12 @@ VOID = {"meta", "br", "hr", "img", "link", "input", "col"}
 THROUGH = dt.datetime(2026, 12, 1, tzinfo=dt.UTC)
 
 
-def snapshot(folder, rows, *, choices=(), runs=({},), cost=None):
-    """Make a data folder whose snapshot holds these rows."""
+def snapshot(folder, rows, *, runs=({},), cost=None, **more):
+    """Make a data folder whose snapshot holds these completions, and more rows by table."""
     folder.mkdir(exist_ok=True)
     with warehouse(folder / "warehouse.duckdb", rows, cost) as connection:
-        _insert(connection, "choices", choices)
+        for name, others in more.items():
+            _insert(connection, name, others)
         _insert(connection, "runs", [_run(**told) for told in runs])
     return folder
 

@@ -217,9 +217,11 @@ OTHER = os.environ.get("PIPELINE_OTHER_PYTHON", "")
 
 @pytest.mark.skipif(not OTHER, reason="PIPELINE_OTHER_PYTHON names no interpreter with the other DuckDB")
 def test_other_duckdb_opens_it(house):
-    """The other supported DuckDB opens what this one wrote, and goes on with what that one wrote."""
+    """The other supported DuckDB opens what this one wrote, reads each view, and goes on with what that one wrote."""
     reading = "import duckdb, sys; c = duckdb.connect(sys.argv[1], read_only=True); print(duckdb.__version__); "
-    reading += "print(c.execute('SELECT requests FROM usage_by_model').fetchall())"
+    reading += "print(c.execute('SELECT requests FROM usage_by_model').fetchall()); "
+    reading += "views = c.execute('SELECT view_name FROM duckdb_views() WHERE NOT internal').fetchall(); "
+    reading += "[c.execute(f'FROM {view}').fetchall() for (view,) in views]"
     run = [OTHER, "-c"]
     told = subprocess.run([*run, reading, house.snapshot], capture_output=True, check=True, text=True).stdout.split()
     assert told[0] != duckdb.__version__
