@@ -10,6 +10,7 @@ A failing source or destination does not stop the others; the result tells of ea
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ from pipeline.stopping import Stop, StoppedError
 from pipeline.sweeping import SweepOrder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pipeline.beside import Loaded
     from pipeline.config import Config, Source
@@ -103,6 +104,7 @@ class _Night:
         self._destinations: list[DestinationResult] = []
         self._published = False
         self._findings: list[Finding] = []
+        self._loading = self._publishing = _Took()
 
     def run(self) -> RunResult:
         """Do everything there is to do; a bug in one part is raised after the other parts are done."""
@@ -115,7 +117,8 @@ class _Night:
                 troubles.note_end(self._folder, error, self._started)
                 raise
             if not any(done.error for done in self._destinations if done.destination == "duckdb"):
-                self._publish()
+                with _timed() as self._publishing:
+                    self._publish()
             result = self._result(sources)
             troubles.note(self._folder, result)
         if self._bugs:
@@ -153,7 +156,8 @@ class _Night:
         finally:
             beside.kill()
         reach("run.extracted")
-        rejected = self._load(list(archives.values()), before, loaded)
+        with _timed() as self._loading:
+            rejected = self._load(list(archives.values()), before, loaded)
         reach("run.loaded")
         results += [refused(name, self._damaged[name]) for name in sorted(self._damaged.keys() - self._configured)]
         return [_judge(result, rejected.get(result.source, 0), self._damaged.get(result.source)) for result in results]
@@ -340,7 +344,26 @@ class _Night:
             published=self._published,
             findings=tuple(self._findings),
             stopped=self._stop.asked,
+            load_seconds=self._loading.seconds,
+            publish_seconds=self._publishing.seconds,
         )
+
+
+@dataclass(slots=True)
+class _Took:
+    """How long a stage took."""
+
+    seconds: float = 0.0
+
+
+@contextlib.contextmanager
+def _timed() -> Iterator[_Took]:
+    """Measure a stage."""
+    took, began = _Took(), time.monotonic()
+    try:
+        yield took
+    finally:
+        took.seconds = round(time.monotonic() - began, 3)
 
 
 def _is_filtered(source: Source) -> bool:

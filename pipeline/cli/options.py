@@ -56,6 +56,17 @@ def reporting(command: F) -> F:
     return command
 
 
+def watching(command: F) -> F:
+    """Add the options that say whom to tell how a run went."""
+    return click.option(
+        "--metrics-file",
+        envvar="PIPELINE_METRICS_FILE",
+        type=click.Path(path_type=Path, readable=False),
+        metavar="FILE",
+        help="Write metrics for Prometheus, whenever and however the run ends: a .prom file for node_exporter.",
+    )(command)
+
+
 def settings(command: F) -> F:
     """Add the options that name the settings."""
     return config_option(data_option(command))
