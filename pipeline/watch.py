@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline import files, metrics
 from pipeline.errors import FolderError, PipelineError
 from pipeline.metrics import Told
+from pipeline.ping import Ping
 from pipeline.status import status
 
 if TYPE_CHECKING:
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.result import RunResult
     from pipeline.status import SourceStatus
+    from pipeline.stopping import Stop
 
     Warn = Callable[[str], None]
 
 #: node_exporter is another user.
 _FOR_ALL = 0o644
-_BUG, _CTRL_C = 1, 130
+_BUG, _CTRL_C, _SIGTERM = 1, 130, 143
+_SIGNALS = frozenset({_CTRL_C, _SIGTERM})
 
 
 @dataclass(slots=True)
@@ -37,14 +40,24 @@ class Watch:
 
     warn: Warn
     metrics_file: Path | None = None
+    ping: Ping | None = None
     config: Config | None = None
     result: RunResult | None = None
     code: int = _BUG
+
+    def begin(self, stop: Stop) -> None:
+        """Say that the run starts; a signal that comes meanwhile is heard by ``stop``."""
+        if self.ping:
+            with _harmless(self.warn, "the ping of the run's start was not sent"):
+                self.ping.start(stop)
 
     def _end(self) -> None:
         if self.metrics_file is not None:
             with _harmless(self.warn, f"no metrics were written to {self.metrics_file}"):
                 self._write(self.metrics_file)
+        if self.ping:
+            with _harmless(self.warn, "the ping of the run's end was not sent"):
+                self.ping.end(self.code, self.result, is_urgent=self.code in _SIGNALS)
 
     def _write(self, path: Path) -> None:
         """Replace the file; what is not known of a source any more is kept from the former one."""
@@ -55,9 +68,9 @@ class Watch:
 
 
 @contextlib.contextmanager
-def watched(warn: Warn, metrics_file: Path | None) -> Iterator[Watch]:
+def watched(warn: Warn, metrics_file: Path | None, ping_url: str | None) -> Iterator[Watch]:
     """Tell how the run in this block ended: with the ``code`` that it sets, or with what it raises."""
-    watch = Watch(warn, metrics_file)
+    watch = Watch(warn, metrics_file, Ping(ping_url, warn) if ping_url else None)
     try:
         yield watch
     except KeyboardInterrupt:

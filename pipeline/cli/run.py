@@ -44,6 +44,7 @@ class Options(TypedDict):
     log_format: str
     progress: str
     metrics_file: Path | None
+    ping_url: str | None
 
 
 def run_now(*, sweep: bool, accepts_losses: bool, **options: Unpack[Options]) -> int:
@@ -52,8 +53,10 @@ def run_now(*, sweep: bool, accepts_losses: bool, **options: Unpack[Options]) ->
     from pipeline.watch import watched  # noqa: PLC0415
 
     log = console.Log(options["log_format"])
-    with watched(lambda message: log.say("warning", "watch", message), options["metrics_file"]) as watch:
+    told = (options["metrics_file"], options["ping_url"])
+    with watched(lambda message: log.say("warning", "watch", message), *told) as watch:
         watch.code = _run(watch, sweep=sweep, accepts_losses=accepts_losses, **options)
+        sys.stdout.flush()  # a signal during the last ping must not cost the result
     return watch.code
 
 
@@ -74,6 +77,7 @@ def _run(watch: Watch, *, sweep: bool, accepts_losses: bool, **options: Unpack[O
     try:
         watch.config = config = load_config(options["config_file"], options["data"])
         with signals.heard():
+            watch.begin(stop)
             watch.result = result = export(config, asked=asked, stop=stop, observe=reporter, announce=log.preview)
     except PipelineError as error:
         log.explain(error)

@@ -1,4 +1,4 @@
-"""The one door of httpx: a GET to one source, whole or an error of ours, bounded in time and in bytes.
+"""The one door of httpx: a GET to one source, whole or an error of ours, bounded in time and in bytes; and a ping.
 
 The bytes are counted after decompression, so that a small answer that inflates is stopped like a large one. Redirects
 are not followed: the key goes to the configured host and to no other.
@@ -157,6 +157,30 @@ class Transport:
             return part
 
         connection.read = read_in_time
+
+
+def post(url: str, content: bytes, *, below: str, query: Mapping[str, str], seconds: float) -> int:
+    """Send ``content`` to what lies below ``url``, once, and return the status; ``seconds`` bound each silence.
+
+    Neither a redirect is followed nor the answer read. The URL is a secret: raises BrokenError in words that hold
+    nothing of it.
+    """
+    try:
+        address = httpx.URL(url)
+        address = address.copy_with(path=address.path.rstrip("/") + below) if below else address
+        cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+        with (
+            httpx.Client(timeout=seconds, cookies=cookies) as http,
+            http.stream("POST", address.copy_merge_params(query), content=content) as answer,
+        ):
+            return answer.status_code
+    except httpx.TimeoutException:
+        raise BrokenError("the server does not answer in time") from None
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError):
+        raise BrokenError("it is no URL that can be used") from None
+    except httpx.TransportError as error:
+        is_about_trust = "CERTIFICATE_VERIFY_FAILED" in str(error)
+        raise BrokenError("its certificate is not trusted" if is_about_trust else "cannot connect") from None
 
 
 def url_below(route: httpx.URL, *below: str) -> httpx.URL:
