@@ -6,7 +6,9 @@ BIN1 := .venv-duckdb1/bin
 OF_DUCKDB := tests/load tests/cost tests/cli tests/truth tests/security tests/test_library.py
 STAGES := pipeline/extract/*,pipeline/archive/*,pipeline/transform/*,pipeline/load/*
 
-.PHONY: help install demo test test-all soak fuzz mutate bench bench-full check audit format clean browser
+PROMETHEUS := .venv-prometheus
+
+.PHONY: help install demo test test-all soak fuzz mutate bench bench-full check audit format clean browser prometheus
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
@@ -19,7 +21,7 @@ demo: .venv/made ## Show the complete job on a server that behaves like the real
 test: .venv/made ## Run the fast tests
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-all: .venv/made .venv-duckdb1/made .venv-focus/made browser strace ## Run all tests, with coverage, and on DuckDB 1 as well
+test-all: .venv/made .venv-duckdb1/made .venv-focus/made browser strace prometheus ## Run all tests, with coverage, and on DuckDB 1 as well
 	PIPELINE_TEST_PROFILE=all PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN1)/python \
 		$(BIN)/python -m pytest -n 2 --cov --cov-report=
 	$(BIN)/python -m coverage report --include='$(STAGES)' --fail-under=95
@@ -38,6 +40,14 @@ strace:
 		test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update -qq > /dev/null && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq strace > /dev/null; } || \
 		echo "NOT CHECKED: system calls that fail; install strace"
+
+# Metrics and alarms are judged by Prometheus' own programs: Debian's packages, unpacked only, so that no service starts.
+prometheus:
+	@test -e $(PROMETHEUS)/made || { mkdir -p $(PROMETHEUS) && cd $(PROMETHEUS) && \
+		apt-get download -qq prometheus prometheus-node-exporter > /dev/null 2>&1 || \
+		{ apt-get update -qq > /dev/null 2>&1 && apt-get download -qq prometheus prometheus-node-exporter > /dev/null 2>&1; } && \
+		for package in *.deb; do dpkg-deb -x "$$package" . || exit 1; done && rm -f *.deb && touch made; } || \
+		echo "NOT CHECKED: metrics and alarms by Prometheus itself; install prometheus and prometheus-node-exporter"
 
 soak: .venv/made strace ## Attack a data folder for hours, and write what was seen into the README (ARGS="--minutes 30 --seed 2")
 	$(BIN)/python -m tests.faults.soak $(ARGS)
@@ -70,7 +80,7 @@ format: .venv/made ## Put the code into its format
 	$(BIN)/ruff check --fix .
 
 clean: ## Remove what was made
-	rm -rf .venv .venv-duckdb1 .venv-focus .venv-fuzz .venv-bench .venv-audit demo-data bench.json
+	rm -rf .venv .venv-duckdb1 .venv-focus .venv-fuzz .venv-bench .venv-audit $(PROMETHEUS) demo-data bench.json
 
 .venv/made: pyproject.toml configs/requirements.txt configs/duckdb2.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer: make PYTHON=python3.12 …")'
