@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeline import assemble, files, forget, troubles
+from pipeline import assemble, files, forget, tracing, troubles
 from pipeline.archive import segments
 from pipeline.archive.segments import Archive
 from pipeline.beside import Beside
@@ -69,7 +69,11 @@ def export(
     ``observe`` hears of every page, ``announce`` of what a first export is about to do.
     Raises FolderInUseError, FolderError, RefusedError or DiskFullError where the data folder cannot be used at all.
     """
-    return _Night(config, asked or Asked(), stop or Stop(), observe or _look_away, announce or _look_away).run()
+    with tracing.span("run") as tell:
+        result = _Night(config, asked or Asked(), stop or Stop(), observe or _look_away, announce or _look_away).run()
+        tell("pipeline.run_id", result.run_id)
+        tell("pipeline.exit_code", result.exit_code)
+        return result
 
 
 def _look_away(_: object) -> None:
@@ -117,7 +121,7 @@ class _Night:
                 troubles.note_end(self._folder, error, self._started)
                 raise
             if not any(done.error for done in self._destinations if done.destination == "duckdb"):
-                with _timed() as self._publishing:
+                with _timed("publish") as self._publishing:
                     self._publish()
             result = self._result(sources)
             troubles.note(self._folder, result)
@@ -151,12 +155,14 @@ class _Night:
         self._accounts = {source: archive.account for source, archive in archives.items()}
         beside = Beside(self._config, [source.name for source in self._config.sources if source.name in archives], lock)
         try:
-            results = [self._export_one(source, archives.get(source.name), beside) for source in self._config.sources]
+            with tracing.span("extract"):
+                sources = self._config.sources
+                results = [self._export_one(source, archives.get(source.name), beside) for source in sources]
             loaded = beside.end(self._stop)
         finally:
             beside.kill()
         reach("run.extracted")
-        with _timed() as self._loading:
+        with _timed("load") as self._loading:
             rejected = self._load(list(archives.values()), before, loaded)
         reach("run.loaded")
         results += [refused(name, self._damaged[name]) for name in sorted(self._damaged.keys() - self._configured)]
@@ -191,7 +197,10 @@ class _Night:
             self._observe(progress)
 
         try:
-            return self._export(source, archive, observe)
+            with tracing.span("source", {"pipeline.source": source.name}) as tell:
+                result = self._export(source, archive, observe)
+                tell("pipeline.exit_code", result.exit_code)
+                return result
         finally:
             beside.over(source.name, archive.entered)
 
@@ -357,11 +366,12 @@ class _Took:
 
 
 @contextlib.contextmanager
-def _timed() -> Iterator[_Took]:
+def _timed(stage: str) -> Iterator[_Took]:
     """Measure a stage."""
     took, began = _Took(), time.monotonic()
     try:
-        yield took
+        with tracing.span(stage):
+            yield took
     finally:
         took.seconds = round(time.monotonic() - began, 3)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, TypedDict, Unpack
@@ -49,12 +50,16 @@ class Options(TypedDict):
 
 def run_now(*, sweep: bool, accepts_losses: bool, **options: Unpack[Options]) -> int:
     """Run, report as asked, tell those who watch, and return the exit code."""
-    from pipeline import console  # noqa: PLC0415 - --help stays light
+    from pipeline import console, tracing  # noqa: PLC0415 - --help stays light
     from pipeline.watch import watched  # noqa: PLC0415
 
     log = console.Log(options["log_format"])
     told = (options["metrics_file"], options["ping_url"])
-    with watched(lambda message: log.say("warning", "watch", message), *told) as watch:
+
+    def warn(message: str) -> None:
+        log.say("warning", "watch", message)
+
+    with tracing.exported(os.environ, warn), watched(warn, *told) as watch:
         watch.code = _run(watch, sweep=sweep, accepts_losses=accepts_losses, **options)
         sys.stdout.flush()  # a signal during the last ping must not cost the result
     return watch.code

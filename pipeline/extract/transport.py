@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import httpx
 
+from pipeline import tracing
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Transport:
             self._trust = (
                 ssl.create_default_context(cafile=address.ca_file) if address.ca_file else httpx.create_ssl_context()
             )
+            self._under = tracing.here()
             self._of_thread = threading.local()
             self._opened: list[httpx.Client] = []
             self._http()  # a proxy that cannot be used is met here
@@ -127,10 +129,17 @@ class Transport:
 
     def _ask(self, method: str, query: Query, below: tuple[str, ...]) -> Answer:
         try:
-            with _explained(self._address), self._guard():
-                return self._read(method, {**self._fixed, **query}, url_below(self._list_url, *below))
+            with _explained(self._address), self._guard(), self._traced(method, below) as tell:
+                answer = self._read(method, {**self._fixed, **query}, url_below(self._list_url, *below))
+                tell("http.response.status_code", answer.status)
+                return answer
         except httpx.HTTPError as error:
             raise BrokenError(_plain(error)) from error
+
+    def _traced(self, method: str, below: tuple[str, ...]) -> contextlib.AbstractContextManager[tracing.Tell]:
+        """Make a request a span; what comes first below the route is an id."""
+        route = "/".join([self._address.route, *("{id}" for _ in below[:1]), *below[1:]])
+        return tracing.request(method, route, self._list_url.host, under=self._under)
 
     def _read(self, method: str, query: Query, url: httpx.URL) -> Answer:
         self._of_thread.deadline = time.monotonic() + self._address.page_time
@@ -170,6 +179,7 @@ def post(url: str, content: bytes, *, below: str, query: Mapping[str, str], seco
         address = address.copy_with(path=address.path.rstrip("/") + below) if below else address
         cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
         with (
+            tracing.unheard(),
             httpx.Client(timeout=seconds, cookies=cookies) as http,
             http.stream("POST", address.copy_merge_params(query), content=content) as answer,
         ):
