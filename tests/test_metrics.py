@@ -1,6 +1,8 @@
 """The text of metrics, read back by Prometheus' own parser."""
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +79,13 @@ def test_any_name_of_a_source_comes_back(known):
     samples = [sample for family in parsed(text) for sample in family.samples if sample.name == METRICS[0].name]
     assert {sample.labels["source"]: sample.value for sample in samples} == known
     assert remembered(text) == known
+
+
+def test_the_readme_tells_of_every_metric():
+    """Its table has a line for each, with the words that Prometheus shows."""
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| `(pipeline_\w+)`(?: \(`(\w+)`\))? \| (.+) \|$", text, re.MULTILINE)
+    assert lines == [(metric.name, metric.label or "", metric.help) for metric in METRICS]
 
 
 def test_another_file_tells_nothing():
