@@ -170,6 +170,15 @@ def test_a_former_file_of_somebody_else(called):
 
 
 @pytest.mark.slow
+def test_a_sweep_is_told(called, place, tmp_path):
+    """`pipeline sweep` is a run, and is told like one."""
+    run, path = called
+    run()
+    done = pipeline("sweep", "--config", tmp_path / "pipeline.toml", "--data", place.data, "--metrics-file", path)
+    assert (done.returncode, read(path)["pipeline_skipped_completions",]) == (0, 20)
+
+
+@pytest.mark.slow
 def test_a_reader_always_sees_a_whole_file(called):
     """Whoever polls while runs replace the file parses it each time, and finds nothing else that ends in .prom."""
     run, path = called
