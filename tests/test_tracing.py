@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
@@ -10,6 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from pipeline import tracing
+from pipeline.ping import Ping
 from tests.cli.program import KEY, environment, pipeline, settings
 from tests.e2e.place import NOW, Place
 from tests.posted import Posted
@@ -79,6 +81,18 @@ def test_a_run_is_a_tree(place, spans):
     assert sum(span.name.startswith("GET") for span in finished) == len(place.server.requests)
     nothing_private("".join(span.to_json() for span in finished), place)
     no_trace_header(place)
+
+
+def test_no_log_tells_of_a_request(place, caplog):
+    """A process that logs everything, such as a scheduler, is told nothing of our URLs by httpx; of others it is."""
+    with caplog.at_level("DEBUG"), Posted() as other:
+        place.run(metadata={"team": TEAM}, messages=True, limit=5, bare=True)
+        Ping(f"{other.url}/the-token", print).end(0, None, is_urgent=False)
+        httpx.post(f"{other.url}/of-somebody-else")
+    assert other.paths == ["/the-token", "/of-somebody-else"]
+    assert "the-token" not in caplog.text
+    nothing_private(caplog.text, place)
+    assert "of-somebody-else" in caplog.text
 
 
 def test_what_is_told_of_a_request(place, spans):

@@ -7,10 +7,12 @@ are not followed: the key goes to the configured host and to no other.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import ssl
 import threading
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,21 @@ if TYPE_CHECKING:
 
     #: A list is sent as its key once for each value.
     Query = Mapping[str, str | int | list[str]]
+
+
+#: Whether a request is ours: httpx logs every URL, whose query may hold metadata, ids, or the token of a ping.
+_is_ours = ContextVar("is_ours", default=False)
+logging.getLogger("httpx").addFilter(lambda _: not _is_ours.get())
+
+
+@contextlib.contextmanager
+def _unlogged() -> Iterator[None]:
+    """Let httpx log nothing of the requests in the block, whoever listens to its logger; of others it still does."""
+    token = _is_ours.set(True)
+    try:
+        yield
+    finally:
+        _is_ours.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +146,7 @@ class Transport:
 
     def _ask(self, method: str, query: Query, below: tuple[str, ...]) -> Answer:
         try:
-            with _explained(self._address), self._guard(), self._traced(method, below) as tell:
+            with _explained(self._address), self._guard(), _unlogged(), self._traced(method, below) as tell:
                 answer = self._read(method, {**self._fixed, **query}, url_below(self._list_url, *below))
                 tell("http.response.status_code", answer.status)
                 return answer
@@ -180,6 +197,7 @@ def post(url: str, content: bytes, *, below: str, query: Mapping[str, str], seco
         cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
         with (
             tracing.unheard(),
+            _unlogged(),
             httpx.Client(timeout=seconds, cookies=cookies) as http,
             http.stream("POST", address.copy_merge_params(query), content=content) as answer,
         ):
