@@ -9,9 +9,10 @@ OF_DUCKDB := tests/load tests/cost tests/notebook tests/test_library.py tests/se
 OF_STAGES := tests/extract tests/archive tests/transform tests/load tests/test_library.py
 # The Pythons that the program is for.
 VERSIONS := 3.11 3.12 3.13
+PROMETHEUS := .venv-prometheus
 STAGES := pipeline/extract/*,pipeline/archive/*,pipeline/transform/*,pipeline/load/*
 
-.PHONY: help install demo test test-all soak fuzz mutate bench bench-full check audit format clean browser strace pictures
+.PHONY: help install demo test test-all soak fuzz mutate bench bench-full check audit format clean browser strace prometheus pictures
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
@@ -26,7 +27,7 @@ test: .venv/made ## Run the fast tests
 
 # Hypothesis marks its own tests. Coverage is taken from the stages' own tests alone: on Python 3.11 its tracing now and then
 # stops a thread from starting, and the other tests are full of threads.
-test-all: test .venv-duckdb1/made .venv-focus/made .venv-core/made .venv-notebook/made browser strace ## Run all tests, the properties on many more examples, with coverage, and on DuckDB 1 as well
+test-all: test .venv-duckdb1/made .venv-focus/made .venv-core/made .venv-notebook/made browser strace prometheus ## Run all tests, the properties on many more examples, with coverage, and on DuckDB 1 as well
 	PIPELINE_TEST_PROFILE=all $(BIN)/python -m pytest -n 2 -m "slow or hypothesis"
 	PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN1)/python $(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report= $(OF_STAGES)
 	$(BIN)/python -m coverage report --include='$(STAGES)' --fail-under=95
@@ -45,6 +46,14 @@ strace:
 		test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update -qq > /dev/null && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq strace > /dev/null; } || \
 		echo "NOT CHECKED: system calls that fail; install strace"
+
+# Metrics and alarms are judged by Prometheus' own programs: Debian's packages, unpacked only, so that no service starts.
+prometheus:
+	@test -e $(PROMETHEUS)/made || { mkdir -p $(PROMETHEUS) && cd $(PROMETHEUS) && \
+		apt-get download -qq prometheus prometheus-node-exporter > /dev/null 2>&1 || \
+		{ apt-get update -qq > /dev/null 2>&1 && apt-get download -qq prometheus prometheus-node-exporter > /dev/null 2>&1; } && \
+		for package in *.deb; do dpkg-deb -x "$$package" . || exit 1; done && rm -f *.deb && touch made; } || \
+		echo "NOT CHECKED: metrics and alarms by Prometheus itself; install prometheus and prometheus-node-exporter"
 
 soak: .venv/made strace ## Attack a data folder for hours, and write what was seen into the README (ARGS="--minutes 30 --seed 2")
 	$(BIN)/python -m tests.faults.soak $(ARGS)

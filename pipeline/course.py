@@ -167,6 +167,7 @@ class Course:
             safety=self._safety,
             lost=(_moment(self.lost[0]), _moment(self.lost[1])) if self.lost else None,
             pages=tally.pages,
+            requests=tally.requests,
             retries=tally.retries,
             bytes=tally.bytes,
             seconds=round(time.monotonic() - self.begun.clock, 3),

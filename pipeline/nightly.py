@@ -10,12 +10,13 @@ A failing source or destination does not stop the others; the result tells of ea
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeline import assemble, files, forget, troubles
+from pipeline import assemble, files, forget, tracing, troubles
 from pipeline.archive import segments
 from pipeline.archive.segments import Archive
 from pipeline.beside import Beside
@@ -31,7 +32,7 @@ from pipeline.stopping import Stop, StoppedError
 from pipeline.sweeping import SweepOrder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pipeline.beside import Loaded
     from pipeline.config import Config, Source
@@ -68,7 +69,11 @@ def export(
     ``observe`` hears of every page, ``announce`` of what a first export is about to do.
     Raises FolderInUseError, FolderError, RefusedError or DiskFullError where the data folder cannot be used at all.
     """
-    return _Night(config, asked or Asked(), stop or Stop(), observe or _look_away, announce or _look_away).run()
+    with tracing.span("run") as tell:
+        result = _Night(config, asked or Asked(), stop or Stop(), observe or _look_away, announce or _look_away).run()
+        tell("pipeline.run_id", result.run_id)
+        tell("pipeline.exit_code", result.exit_code)
+        return result
 
 
 def _look_away(_: object) -> None:
@@ -103,6 +108,7 @@ class _Night:
         self._destinations: list[DestinationResult] = []
         self._published = False
         self._findings: list[Finding] = []
+        self._loading = self._publishing = _Took()
 
     def run(self) -> RunResult:
         """Do everything there is to do; a bug in one part is raised after the other parts are done."""
@@ -115,7 +121,8 @@ class _Night:
                 troubles.note_end(self._folder, error, self._started)
                 raise
             if not any(done.error for done in self._destinations if done.destination == "duckdb"):
-                self._publish()
+                with _timed("publish") as self._publishing:
+                    self._publish()
             result = self._result(sources)
             troubles.note(self._folder, result)
         if self._bugs:
@@ -148,12 +155,15 @@ class _Night:
         self._accounts = {source: archive.account for source, archive in archives.items()}
         beside = Beside(self._config, [source.name for source in self._config.sources if source.name in archives], lock)
         try:
-            results = [self._export_one(source, archives.get(source.name), beside) for source in self._config.sources]
+            with tracing.span("extract"):
+                sources = self._config.sources
+                results = [self._export_one(source, archives.get(source.name), beside) for source in sources]
             loaded = beside.end(self._stop)
         finally:
             beside.kill()
         reach("run.extracted")
-        rejected = self._load(list(archives.values()), before, loaded)
+        with _timed("load") as self._loading:
+            rejected = self._load(list(archives.values()), before, loaded)
         reach("run.loaded")
         results += [refused(name, self._damaged[name]) for name in sorted(self._damaged.keys() - self._configured)]
         return [_judge(result, rejected.get(result.source, 0), self._damaged.get(result.source)) for result in results]
@@ -187,7 +197,10 @@ class _Night:
             self._observe(progress)
 
         try:
-            return self._export(source, archive, observe)
+            with tracing.span("source", {"pipeline.source": source.name}) as tell:
+                result = self._export(source, archive, observe)
+                tell("pipeline.exit_code", result.exit_code)
+                return result
         finally:
             beside.over(source.name, archive.entered)
 
@@ -340,7 +353,27 @@ class _Night:
             published=self._published,
             findings=tuple(self._findings),
             stopped=self._stop.asked,
+            load_seconds=self._loading.seconds,
+            publish_seconds=self._publishing.seconds,
         )
+
+
+@dataclass(slots=True)
+class _Took:
+    """How long a stage took."""
+
+    seconds: float = 0.0
+
+
+@contextlib.contextmanager
+def _timed(stage: str) -> Iterator[_Took]:
+    """Measure a stage."""
+    took, began = _Took(), time.monotonic()
+    try:
+        with tracing.span(stage):
+            yield took
+    finally:
+        took.seconds = round(time.monotonic() - began, 3)
 
 
 def _is_filtered(source: Source) -> bool:

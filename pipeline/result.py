@@ -79,9 +79,12 @@ class SourceResult:
     lost: tuple[datetime | None, datetime | None] | None = None
     """The span in which completions may have expired before they were first seen."""
     pages: int = 0
+    requests: int = 0
+    """All that were sent, those tried again among them; without the first look, before there is a data folder."""
     retries: int = 0
     bytes: int = 0
     seconds: float = 0.0
+    """From its first request to its last segment."""
     findings: tuple[Finding, ...] = ()
 
 
@@ -122,6 +125,9 @@ class RunResult:
     findings: tuple[Finding, ...] = ()
     stopped: bool = False
     """Whether the run was asked to stop before it was done."""
+    load_seconds: float = 0.0
+    """Spent on all destinations behind the walks; what was loaded beside a long walk is not in it."""
+    publish_seconds: float = 0.0
 
     @property
     def exit_code(self) -> int:

@@ -13,6 +13,8 @@ from pipeline.archive.segments import Archive
 from pipeline.folder import DataFolder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pipeline.config import Config
 
 
@@ -43,6 +45,8 @@ class SourceStatus:
     complete: bool
     why_not: str | None
     last_run: datetime | None
+    last_complete: datetime | None
+    """When a run last read the source to its end, with nothing in doubt."""
     versions: int
     """Versions of completions in the archive."""
     segments: int
@@ -97,7 +101,8 @@ def _of(folder: DataFolder, name: str, fingerprint: str | None, now: datetime) -
         age_seconds=None if through is None else int((now - through).total_seconds()),
         complete=through is not None and not doubts and last is not None and last.complete,
         why_not="never exported" if last is None else last.why_not,
-        last_run=None if last is None else datetime.fromtimestamp(last.ended_at // 1_000_000, UTC),
+        last_run=_ended(last),
+        last_complete=_ended(next((run for run in _runs(archive) if run.complete), None)),
         versions=sum(footer.completions for footer in archive.footers),
         segments=len(archive.footers),
         **_horizon(archive, last, None if through is None else int((now - through).total_seconds())),
@@ -107,7 +112,7 @@ def _of(folder: DataFolder, name: str, fingerprint: str | None, now: datetime) -
 
 def _horizon(archive: Archive, last: LastRun | None, age: int | None) -> dict[str, Any]:
     """Say how far back the source lists, and what that leaves; of the last run that could ask."""
-    runs = [msgspec.json.decode(body, type=LastRun) for _, body in archive.runs()]
+    runs = list(_runs(archive))
     asked = next((run for run in runs if run.horizon is not None), None)
     is_known = asked is not None and bool(asked.is_horizon_known)
     horizon = asked.horizon if asked else None
@@ -128,5 +133,12 @@ def _moment(micro: int | None) -> str:
 
 def _last_run(archive: Archive) -> LastRun | None:
     """Find the newest record of a run; it is in the last segment, unless a later run was killed."""
-    newest = next(archive.runs(), None)
-    return msgspec.json.decode(newest[1], type=LastRun) if newest else None
+    return next(_runs(archive), None)
+
+
+def _runs(archive: Archive) -> Iterator[LastRun]:
+    return (msgspec.json.decode(body, type=LastRun) for _, body in archive.runs())
+
+
+def _ended(run: LastRun | None) -> datetime | None:
+    return None if run is None else datetime.fromtimestamp(run.ended_at // 1_000_000, UTC)

@@ -56,6 +56,27 @@ def reporting(command: F) -> F:
     return command
 
 
+def watching(command: F) -> F:
+    """Add the options that say whom to tell how a run went."""
+    for option in (
+        click.option(
+            "--ping-url",
+            envvar="PIPELINE_PING_URL",
+            metavar="URL",
+            help="Ping URL/start, then URL or URL/fail, as healthchecks.io has it; or env:NAME or file:PATH of it.",
+        ),
+        click.option(
+            "--metrics-file",
+            envvar="PIPELINE_METRICS_FILE",
+            type=click.Path(path_type=Path, readable=False),
+            metavar="FILE",
+            help="Write metrics for Prometheus, however the run ends: a .prom file for node_exporter.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def settings(command: F) -> F:
     """Add the options that name the settings."""
     return config_option(data_option(command))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from pipeline.cli.options import load_config, reporting, settings
+from pipeline.cli.options import load_config, reporting, settings, watching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from pipeline.stopping import Stop
+    from pipeline.watch import Watch
 
 
 @click.command()
 @settings
 @reporting
+@watching
 @click.option("--sweep", is_flag=True, help="Walk everything still listed too, however long ago that was done.")
 def run(sweep: bool, **options: Unpack[Options]) -> int:
     """Export what is new in every source, load it, and publish the snapshot.
@@ -41,10 +44,28 @@ class Options(TypedDict):
     as_json: bool
     log_format: str
     progress: str
+    metrics_file: Path | None
+    ping_url: str | None
 
 
 def run_now(*, sweep: bool, accepts_losses: bool, **options: Unpack[Options]) -> int:
-    """Run, report as asked, and return the exit code."""
+    """Run, report as asked, tell those who watch, and return the exit code."""
+    from pipeline import console, tracing  # noqa: PLC0415 - --help stays light
+    from pipeline.watch import watched  # noqa: PLC0415
+
+    log = console.Log(options["log_format"])
+    told = (options["metrics_file"], options["ping_url"])
+
+    def warn(message: str) -> None:
+        log.say("warning", "watch", message)
+
+    with tracing.exported(os.environ, warn), watched(warn, *told) as watch:
+        watch.code = _run(watch, sweep=sweep, accepts_losses=accepts_losses, **options)
+        sys.stdout.flush()  # a signal during the last ping must not cost the result
+    return watch.code
+
+
+def _run(watch: Watch, *, sweep: bool, accepts_losses: bool, **options: Unpack[Options]) -> int:
     from pipeline import console  # noqa: PLC0415 - --help stays light
     from pipeline.errors import PipelineError  # noqa: PLC0415
     from pipeline.folder import DataFolder  # noqa: PLC0415
@@ -59,9 +80,10 @@ def run_now(*, sweep: bool, accepts_losses: bool, **options: Unpack[Options]) ->
     signals = _Signals(stop)
     asked = Asked(sweep, accepts_losses)
     try:
-        config = load_config(options["config_file"], options["data"])
+        watch.config = config = load_config(options["config_file"], options["data"])
         with signals.heard():
-            result = export(config, asked=asked, stop=stop, observe=reporter, announce=log.preview)
+            watch.begin(stop)
+            watch.result = result = export(config, asked=asked, stop=stop, observe=reporter, announce=log.preview)
     except PipelineError as error:
         log.explain(error)
         return signals.code or error.exit_code

@@ -54,6 +54,8 @@ class Tally:
     pages: int = 0
     calls: int = 0
     """Requests for one completion, or its messages."""
+    requests: int = 0
+    """All that were sent, answered or not."""
     retries: int = 0
     bytes: int = 0
 
@@ -136,6 +138,10 @@ class Client:
         with self._lock:
             self.tally.retries += 1
 
+    def _sent(self) -> None:
+        with self._lock:
+            self.tally.requests += 1
+
     def _attempt_one(self, id_: str) -> Row | Refusal:
         answer = self._ask(lambda: self._transport.get({}, id_))
         if answer.status != OK:
@@ -168,6 +174,7 @@ class Client:
     def _ask(self, ask: Callable[[], Answer]) -> Answer:
         """Make one attempt at a question about one completion, when it is its turn."""
         with self._throttle.slot() as slot:
+            self._sent()
             try:
                 answer = ask()
             except (BrokenError, TooLargeError) as error:
@@ -190,6 +197,7 @@ class Client:
         return refusal
 
     def _attempt(self, request: Request) -> Page | Refusal:
+        self._sent()
         try:
             answer = self._transport.get(_query(request, self._endpoint.filters))
         except BrokenError as error:

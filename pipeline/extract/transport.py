@@ -1,4 +1,4 @@
-"""The one door of httpx: a GET to one source, whole or an error of ours, bounded in time and in bytes.
+"""The one door of httpx: a GET to one source, whole or an error of ours, bounded in time and in bytes; and a ping.
 
 The bytes are counted after decompression, so that a small answer that inflates is stopped like a large one. Redirects
 are not followed: the key goes to the configured host and to no other.
@@ -7,10 +7,12 @@ are not followed: the key goes to the configured host and to no other.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import ssl
 import threading
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ from urllib.parse import quote
 
 import httpx
 
+from pipeline import tracing
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,6 +28,21 @@ if TYPE_CHECKING:
 
     #: A list is sent as its key once for each value.
     Query = Mapping[str, str | int | list[str]]
+
+
+#: Whether a request is ours: httpx logs every URL, whose query may hold metadata, ids, or the token of a ping.
+_is_ours = ContextVar("is_ours", default=False)
+logging.getLogger("httpx").addFilter(lambda _: not _is_ours.get())
+
+
+@contextlib.contextmanager
+def _unlogged() -> Iterator[None]:
+    """Let httpx log nothing of the requests in the block, whoever listens to its logger; of others it still does."""
+    token = _is_ours.set(True)
+    try:
+        yield
+    finally:
+        _is_ours.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +113,7 @@ class Transport:
             self._trust = (
                 ssl.create_default_context(cafile=address.ca_file) if address.ca_file else httpx.create_ssl_context()
             )
+            self._under = tracing.here()
             self._of_thread = threading.local()
             self._opened: list[httpx.Client] = []
             self._http()  # a proxy that cannot be used is met here
@@ -127,10 +146,17 @@ class Transport:
 
     def _ask(self, method: str, query: Query, below: tuple[str, ...]) -> Answer:
         try:
-            with _explained(self._address), self._guard():
-                return self._read(method, {**self._fixed, **query}, url_below(self._list_url, *below))
+            with _explained(self._address), self._guard(), _unlogged(), self._traced(method, below) as tell:
+                answer = self._read(method, {**self._fixed, **query}, url_below(self._list_url, *below))
+                tell("http.response.status_code", answer.status)
+                return answer
         except httpx.HTTPError as error:
             raise BrokenError(_plain(error)) from error
+
+    def _traced(self, method: str, below: tuple[str, ...]) -> contextlib.AbstractContextManager[tracing.Tell]:
+        """Make a request a span; what comes first below the route is an id."""
+        route = "/".join([self._address.route, *("{id}" for _ in below[:1]), *below[1:]])
+        return tracing.request(method, route, self._list_url.host, under=self._under)
 
     def _read(self, method: str, query: Query, url: httpx.URL) -> Answer:
         self._of_thread.deadline = time.monotonic() + self._address.page_time
@@ -157,6 +183,32 @@ class Transport:
             return part
 
         connection.read = read_in_time
+
+
+def post(url: str, content: bytes, *, below: str, query: Mapping[str, str], seconds: float) -> int:
+    """Send ``content`` to what lies below ``url``, once, and return the status; ``seconds`` bound each silence.
+
+    Neither a redirect is followed nor the answer read. The URL is a secret: raises BrokenError in words that hold
+    nothing of it.
+    """
+    try:
+        address = httpx.URL(url)
+        address = address.copy_with(path=address.path.rstrip("/") + below) if below else address
+        cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+        with (
+            tracing.unheard(),
+            _unlogged(),
+            httpx.Client(timeout=seconds, cookies=cookies) as http,
+            http.stream("POST", address.copy_merge_params(query), content=content) as answer,
+        ):
+            return answer.status_code
+    except httpx.TimeoutException:
+        raise BrokenError("the server does not answer in time") from None
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError):
+        raise BrokenError("it is no URL that can be used") from None
+    except httpx.TransportError as error:
+        is_about_trust = "CERTIFICATE_VERIFY_FAILED" in str(error)
+        raise BrokenError("its certificate is not trusted" if is_about_trust else "cannot connect") from None
 
 
 def url_below(route: httpx.URL, *below: str) -> httpx.URL:

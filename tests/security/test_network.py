@@ -16,6 +16,7 @@ from pipeline.config import SOURCE_SETTINGS, TEMPLATE
 from pipeline.extract.transport import Address, Transport
 from tests.cli.program import environment, settings
 from tests.e2e.place import NOW, Place
+from tests.posted import Posted
 
 CODE = sorted(Path(pipeline.__file__).parent.rglob("*.py"))
 #: Runs the command line, and writes down every address that Python is about to connect to or look up.
@@ -49,6 +50,20 @@ main()
 )
 def test_nobody_is_asked_but_the_configured_server(tmp_path, command):
     """No telemetry, no updates, no extension: every connection that a command makes in Python goes to base_url."""
+    reached, port = reached_by(tmp_path, *command)
+    assert reached <= {port}
+    assert bool(reached) == (command[0] in {"run", "verify", "doctor", "sweep"})
+
+
+def test_a_ping_goes_to_its_url_and_nowhere_else(tmp_path):
+    """Whoever asks for pings has two connected to: base_url and the URL of the pings."""
+    with Posted() as listener:
+        reached, port = reached_by(tmp_path, "run", "--ping-url", f"{listener.url}/token")
+    assert reached == {port, str(listener.port)}
+
+
+def reached_by(tmp_path, *command):
+    """Run a command on a folder that holds something; return the ports of loopback reached, and the server's own."""
     with Place(tmp_path) as place:
         for number in range(5):
             place.add(NOW - 60 + number)
@@ -59,9 +74,8 @@ def test_nobody_is_asked_but_the_configured_server(tmp_path, command):
         done = subprocess.run(call, cwd=tmp_path, env=environment(), capture_output=True, check=False, timeout=60)
         assert done.returncode in {0, 4}, done.stderr
         port = re.search(r":(\d+)/", place.server.base_url)[1]
-    reached = set(record.read_text(encoding="utf-8").splitlines())
-    assert reached <= {f"('127.0.0.1', {port})", f"('127.0.0.1', '{port}')"}
-    assert bool(reached) == (command[0] in {"run", "verify", "doctor", "sweep"})
+    lines = record.read_text(encoding="utf-8").splitlines()
+    return {re.fullmatch(r"\('127\.0\.0\.1', '?(\d+)'?\)", line)[1] for line in lines}, port
 
 
 def test_certificates_are_always_verified():
