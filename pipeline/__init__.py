@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from os import PathLike
 
     import duckdb
@@ -19,16 +19,27 @@ if TYPE_CHECKING:
 __all__ = ["connect", "run"]
 
 
-def run(config: Config, *, observe: Callable[[Progress], None] | None = None) -> RunResult:
+def run(
+    config: Config,
+    *,
+    only: Sequence[str] = (),
+    max_pages: int | None = None,
+    max_runtime: float | None = None,
+    observe: Callable[[Progress], None] | None = None,
+) -> RunResult:
     """Export what is new in every source of ``config``, load it and publish the snapshot.
 
-    A failing source is told in the result (``sources``, ``exit_code``) and does not stop the others. Raises
-    FolderInUseError, FolderError, RefusedError or DiskFullError where the data folder cannot be used at all.
+    ``only`` names the sources to ask. ``max_pages`` bounds the pages of each source beyond what earlier runs had read,
+    ``max_runtime`` the seconds in which anything is asked; a source that a limit ended says so (``limited``), and the
+    next run goes on from there. A failing source is told in the result (``sources``, ``exit_code``) and does not stop
+    the others. Raises FolderInUseError, FolderError, RefusedError or DiskFullError where the data folder cannot be
+    used at all, and UsageError for a name in ``only`` that no source has.
     ``observe`` is called with a Progress after every page, and after the input messages of every completion.
     """
-    from pipeline.nightly import export  # noqa: PLC0415 - importing pipeline must stay light
+    from pipeline.nightly import Asked, export  # noqa: PLC0415 - importing pipeline must stay light
 
-    return export(config, observe=observe)
+    asked = Asked(only=tuple(only), max_pages=max_pages, max_runtime=max_runtime)
+    return export(config, asked=asked, observe=observe)
 
 
 def connect(data: str | PathLike[str] = "data") -> duckdb.DuckDBPyConnection:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from pipeline.cli.options import load_config, reporting, settings
+from pipeline.cli.options import bounds, load_config, reporting, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.command()
 @settings
 @reporting
+@bounds
 @click.option("--sweep", is_flag=True, help="Walk everything still listed too, however long ago that was done.")
 def run(sweep: bool, **options: Unpack[Options]) -> int:
     """Export what is new in every source, load it, and publish the snapshot.
@@ -29,6 +30,7 @@ def run(sweep: bool, **options: Unpack[Options]) -> int:
     \b
     OPENAI_API_KEY=… pipeline run --data FOLDER
     pipeline run --config pipeline.toml --json
+    pipeline run --config pipeline.toml --only prod --max-runtime 30m
     """
     return run_now(sweep=sweep, accepts_losses=False, **options)
 
@@ -41,6 +43,9 @@ class Options(TypedDict):
     as_json: bool
     log_format: str
     progress: str
+    only: tuple[str, ...]
+    max_pages: int | None
+    max_runtime: float | None
 
 
 def run_now(*, sweep: bool, accepts_losses: bool, **options: Unpack[Options]) -> int:
@@ -57,7 +62,7 @@ def run_now(*, sweep: bool, accepts_losses: bool, **options: Unpack[Options]) ->
     reporter = console.Reporter(log, is_live=is_live)
     stop = Stop()
     signals = _Signals(stop)
-    asked = Asked(sweep, accepts_losses)
+    asked = Asked(sweep, accepts_losses, options["only"], options["max_pages"], options["max_runtime"])
     try:
         config = load_config(options["config_file"], options["data"])
         with signals.heard():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from pipeline.cli.options import reporting, settings
+from pipeline.cli.options import bounds, reporting, settings
 from pipeline.cli.run import run_now
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 @click.command()
 @settings
 @reporting
+@bounds
 @click.option(
     "--accept-losses",
     is_flag=True,
