@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _ROWS = 1000
 #: The same as Arrow: DuckDB hands out multiples of what it works on at once.
 ARROW_ROWS = 2048
+#: What DuckDB may keep of the file meanwhile: by default it would be most of the machine's memory.
+ARROW_MEMORY = "512MB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def arrow(snapshot: Path, name: str, since: datetime | None, until: datetime | N
     where = [f"created {sign} TIMESTAMPTZ '{bound.astimezone(UTC).isoformat()}'" for sign, bound in bounds if bound]
     connection = connect(snapshot)
     try:
-        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET TimeZone = 'UTC'; SET memory_limit = '{ARROW_MEMORY}'")
         with told_to_the_user():
             rows = connection.sql(f"SELECT {', '.join(schema.names)} FROM {name} WHERE {' AND '.join(where) or 'true'}")
     except UsageError as error:
