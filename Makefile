@@ -19,7 +19,7 @@ demo: .venv/made ## Show the complete job on a server that behaves like the real
 test: .venv/made ## Run the fast tests
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-all: .venv/made .venv-duckdb1/made .venv-focus/made browser strace ## Run all tests, with coverage, and on DuckDB 1 as well
+test-all: .venv/made .venv-duckdb1/made .venv-focus/made .venv-schedulers/made .venv-airflow/made browser strace ## Run all tests, with coverage, and on DuckDB 1 as well
 	PIPELINE_TEST_PROFILE=all PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN1)/python \
 		$(BIN)/python -m pytest -n 2 --cov --cov-report=
 	$(BIN)/python -m coverage report --include='$(STAGES)' --fail-under=95
@@ -70,7 +70,7 @@ format: .venv/made ## Put the code into its format
 	$(BIN)/ruff check --fix .
 
 clean: ## Remove what was made
-	rm -rf .venv .venv-duckdb1 .venv-focus .venv-fuzz .venv-bench .venv-audit demo-data bench.json
+	rm -rf .venv .venv-duckdb1 .venv-focus .venv-schedulers .venv-airflow .venv-fuzz .venv-bench .venv-audit demo-data bench.json
 
 .venv/made: pyproject.toml configs/requirements.txt configs/duckdb2.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer: make PYTHON=python3.12 …")'
@@ -101,6 +101,12 @@ clean: ## Remove what was made
 			--no-deps -r configs/focus.txt && touch $@; exit; \
 	done; \
 	echo "NOT CHECKED: FOCUS files by the official validator, which needs Python 3.12; name one: make PYTHON312=…"
+
+# What runs the recipes of configs/: they are tried in the schedulers themselves.
+.venv-schedulers/made .venv-airflow/made: .venv-%/made: configs/%.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile -r configs/$*.txt
+	touch $@
 
 .venv-audit/made: configs/audit.txt
 	$(PYTHON) -m venv .venv-audit
