@@ -102,10 +102,11 @@ clean: ## Remove what was made
 	done; \
 	echo "NOT CHECKED: FOCUS files by the official validator, which needs Python 3.12; name one: make PYTHON312=…"
 
-# What runs the recipes of configs/: they are tried in the schedulers themselves.
-.venv-schedulers/made .venv-airflow/made: .venv-%/made: configs/%.txt
+# What runs the recipes of configs/: they are tried in the schedulers themselves, whose packages are many.
+.venv-schedulers/made .venv-airflow/made: .venv-%/made: configs/%.txt configs/uv.txt
 	$(PYTHON) -m venv .venv-$*
-	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile -r configs/$*.txt
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r configs/uv.txt
+	.venv-$*/bin/uv pip install --quiet --no-deps --require-hashes --python .venv-$*/bin/python -r configs/$*.txt
 	touch $@
 
 .venv-audit/made: configs/audit.txt
