@@ -27,7 +27,8 @@ test: .venv/made ## Run the fast tests
 
 # Hypothesis marks its own tests. Coverage is taken from the stages' own tests alone: on Python 3.11 its tracing now and then
 # stops a thread from starting, and the other tests are full of threads.
-test-all: test .venv-duckdb1/made .venv-focus/made .venv-core/made .venv-notebook/made browser strace prometheus ## Run all tests, the properties on many more examples, with coverage, and on DuckDB 1 as well
+test-all: test .venv-duckdb1/made .venv-focus/made .venv-core/made .venv-notebook/made .venv-schedulers/made .venv-airflow/made browser \
+		strace prometheus ## Run all tests, the properties on many more examples, with coverage, and on DuckDB 1 as well
 	PIPELINE_TEST_PROFILE=all $(BIN)/python -m pytest -n 2 -m "slow or hypothesis"
 	PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN1)/python $(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report= $(OF_STAGES)
 	$(BIN)/python -m coverage report --include='$(STAGES)' --fail-under=95
@@ -138,6 +139,13 @@ clean: ## Remove what was made
 	.venv-notebook/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 		-r configs/requirements.txt -r configs/duckdb2.txt -r configs/notebook.txt
 	.venv-notebook/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+# What runs the recipes of configs/: they are tried in the schedulers themselves, whose packages are many.
+.venv-schedulers/made .venv-airflow/made: .venv-%/made: configs/%.txt configs/uv.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r configs/uv.txt
+	.venv-$*/bin/uv pip install --quiet --no-deps --require-hashes --python .venv-$*/bin/python -r configs/$*.txt
 	touch $@
 
 .venv-audit/made: configs/audit.txt

@@ -1,6 +1,7 @@
 """Keeps every stored chat completion, exactly once: API to archive, Parquet and DuckDB.
 
-``run(config)`` exports what is new; ``connect(data)`` opens the published snapshot for reading.
+``run(config)`` exports what is new; ``connect(data)`` opens the published snapshot for reading, ``iter_arrow`` hands it
+out as Arrow tables.
 """
 
 from __future__ import annotations
@@ -8,27 +9,40 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
     from os import PathLike
 
     import duckdb
+    import pyarrow as pa
 
     from pipeline.config import Config
     from pipeline.result import Progress, RunResult
 
-__all__ = ["connect", "run"]
+__all__ = ["connect", "iter_arrow", "run"]
 
 
-def run(config: Config, *, observe: Callable[[Progress], None] | None = None) -> RunResult:
+def run(
+    config: Config,
+    *,
+    only: Sequence[str] = (),
+    max_pages: int | None = None,
+    max_runtime: float | None = None,
+    observe: Callable[[Progress], None] | None = None,
+) -> RunResult:
     """Export what is new in every source of ``config``, load it and publish the snapshot.
 
-    A failing source is told in the result (``sources``, ``exit_code``) and does not stop the others. Raises
-    FolderInUseError, FolderError, RefusedError or DiskFullError where the data folder cannot be used at all.
+    ``only`` names the sources to ask. ``max_pages`` bounds the pages of each source beyond what earlier runs had read,
+    ``max_runtime`` the seconds in which anything is asked; a source that a limit ended says so (``limited``), and the
+    next run goes on from there. A failing source is told in the result (``sources``, ``exit_code``) and does not stop
+    the others. Raises FolderInUseError, FolderError, RefusedError or DiskFullError where the data folder cannot be
+    used at all, and UsageError for a name in ``only`` that no source has.
     ``observe`` is called with a Progress after every page, and after the input messages of every completion.
     """
-    from pipeline.nightly import export  # noqa: PLC0415 - importing pipeline must stay light
+    from pipeline.nightly import Asked, export  # noqa: PLC0415 - importing pipeline must stay light
 
-    return export(config, observe=observe)
+    asked = Asked(only=tuple(only), max_pages=max_pages, max_runtime=max_runtime)
+    return export(config, asked=asked, observe=observe)
 
 
 def connect(data: str | PathLike[str] = "data") -> duckdb.DuckDBPyConnection:
@@ -40,3 +54,25 @@ def connect(data: str | PathLike[str] = "data") -> duckdb.DuckDBPyConnection:
     from pipeline.assemble import open_snapshot  # noqa: PLC0415 - importing pipeline must stay light
 
     return open_snapshot(data)
+
+
+def iter_arrow(
+    since: datetime | None = None,
+    until: datetime | None = None,
+    *,
+    data: str | PathLike[str] = "data",
+    table: str = "completions",
+) -> Iterator[pa.Table]:
+    """Hand out the published rows created from ``since`` on and before ``until``, as Arrow tables of some 2,000 rows.
+
+    They come from one snapshot, the newest at the call, whatever is published meanwhile; memory stays flat, and order
+    is not promised. Columns and types are those of ``pipeline schema``. ``table`` is any with a column ``created``;
+    rows whose ``created`` could not be read come only where neither bound is given. Raises FolderError where nothing
+    was published yet, and UsageError for another table, or a bound without a time zone.
+
+    What became visible late, and what a sweep found edited or gone, is older than the newest ``created``: who takes
+    only what is new reads some time back as well, and now and then all.
+    """
+    from pipeline.assemble import read_arrow  # noqa: PLC0415 - importing pipeline must stay light
+
+    return read_arrow(data, table, since, until)

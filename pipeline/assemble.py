@@ -21,9 +21,11 @@ from pipeline.secret import fetch, resolve
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
+    from datetime import datetime
     from os import PathLike
 
     import duckdb
+    import pyarrow as pa
 
     from pipeline.config import Config, Source
     from pipeline.handoff import Account, Destination
@@ -168,6 +170,15 @@ def open_snapshot(data: str | PathLike[str]) -> duckdb.DuckDBPyConnection:
     from pipeline.load import reading  # noqa: PLC0415 - importing pipeline must stay light
 
     return reading.connect(DataFolder(Path(data)).snapshot)
+
+
+def read_arrow(
+    data: str | PathLike[str], table: str, since: datetime | None, until: datetime | None
+) -> Iterator[pa.Table]:
+    """Read a table of the newest published snapshot, between two times of creation."""
+    from pipeline.load import reading  # noqa: PLC0415 - as above
+
+    return reading.arrow(DataFolder(Path(data)).snapshot, table, since, until)
 
 
 def query_snapshot(

@@ -174,7 +174,7 @@ def _listen(received: BinaryIO, growing: dict[str, Growing], stop: Stop, gone: C
         while line := received.readline():
             told = msgspec.json.decode(line, type=_Told)
             if not told.source:
-                stop.asked = True
+                stop.ask()
             for source in [told.source] if told.source else growing:
                 growing[source].reach(told.last)
                 if told.is_over:

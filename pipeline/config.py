@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 
 from pipeline.cost import settings as cost
 from pipeline.cost.settings import Cost
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, UsageError
 from pipeline.secret import check_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 #: A commented file with every setting, written by `pipeline config init`.
 TEMPLATE = Path(__file__).with_name("settings.toml")
@@ -98,6 +98,13 @@ class Config:
     """Whether no file was given, and the environment describes one source."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each setting that is not a default came from."""
+
+    def only(self, names: Sequence[str]) -> tuple[Source, ...]:
+        """Return the sources of these names, all where none is named; raises UsageError for one that is not there."""
+        there = [source.name for source in self.sources]
+        if missing := [name for name in names if name not in there]:
+            raise UsageError(f"no source is named {', '.join(missing)}", hint=f"there are: {', '.join(there)}")
+        return tuple(source for source in self.sources if not names or source.name in names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pipeline.archive import coverage
 from pipeline.errors import IncompleteError, PipelineError, worst
 from pipeline.horizon import interval
 from pipeline.result import Finding, SourceResult
-from pipeline.stopping import StoppedError
+from pipeline.stopping import LimitReachedError, StoppedError
 from pipeline.usual import expected, is_unusual
 from pipeline.version import __version__
 
@@ -52,6 +52,8 @@ class Course:
     archive: Archive
     why: Exception | None
     walk: Walk
+    is_read: bool
+    """Whether the walk came to the end of the list."""
     counts: Counts
     tally: Tally
     history: Sequence[Past]
@@ -151,6 +153,7 @@ class Course:
             data_through=_moment(through),
             why_not=why_not,
             hint=why.hint or None if isinstance(why, PipelineError) else None,
+            limited=isinstance(why, LimitReachedError),
             new=counts.new,
             changed=counts.changed,
             skipped=counts.skipped,
@@ -181,7 +184,9 @@ class Course:
 
     def _why_not(self, spans: tuple[Span, ...]) -> str | None:
         if isinstance(self.why, StoppedError):
-            return "the run was asked to stop before the end of the list"
+            return (
+                f"{self.why} before {'all that follows the walk was done' if self.is_read else 'the end of the list'}"
+            )
         if isinstance(self.why, PipelineError):
             return self.why.message
         doubts = coverage.doubtful([*self._spans, *spans])

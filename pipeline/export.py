@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pipeline.archive.segments import Archive
     from pipeline.extract.client import Client
     from pipeline.handoff import Row
-    from pipeline.stopping import Stop
+    from pipeline.stopping import Limit
 
 #: Seconds after which what is listed is known everywhere at the source: rows were seen to need 6 s.
 SETTLED = 60
@@ -81,7 +81,7 @@ class Export:
         client: Client,
         *,
         blobs: Blobs,
-        stop: Stop,
+        limit: Limit,
         claim: Callable[[Account], None],
         observe: Callable[[Progress], None],
     ) -> None:
@@ -101,7 +101,8 @@ class Export:
         self._intake = Intake(
             archive, self._position, segment_size=order.segment_size, blobs=blobs, content=order.content
         )
-        self._stop = stop
+        self._limit = limit
+        self._is_read = False
         self._covered: int | None = None
         self._covered_since: int | None = None
         """The first second that the walk from the newest end has on record."""
@@ -178,6 +179,8 @@ class Export:
 
     def _follow(self) -> None:
         """Do what follows a walk that came to its end; messages that fail hold up no sweep."""
+        self._is_read = True
+        self._limit.end_pages()
         self._look_back()
         witness = Witness(self._client, self._listed)
         self._messages, self._sweeping = self._next_messages(witness), self._next_sweep(witness)
@@ -224,7 +227,7 @@ class Export:
             self._intake,
             self._client,
             self._order.messages_at_once,
-            self._stop,
+            self._limit,
             self._settle,
             self._lose,
             lambda: self._tell(None),
@@ -247,7 +250,7 @@ class Export:
             position=through,
             horizon=self._horizon,
             witness=witness,
-            stop=self._stop,
+            stop=self._limit,
             cut=self._cut_with,
             observe=lambda: self._tell(None, is_sweep=True),
         )
@@ -280,6 +283,7 @@ class Export:
                 request = next(requests) if heard is None else requests.send(heard)
             except StopIteration:
                 return
+            self._count(heard)
             if self._intake.is_full:
                 self._cut(None, is_end=False)
             heard = self._heard(request, self._client.list(request))
@@ -290,7 +294,7 @@ class Export:
         What comes from the newest end is archived like everything else, and claims nothing before they meet.
         """
         meeting = self._meeting = Meeting(self._walk, limit=self._order.limit)
-        with Workers(self._ask_either_end, most=2, stop=self._stop) as workers:
+        with Workers(self._ask_either_end, most=2, stop=self._limit) as workers:
             asked = {workers.put(question): question for question in meeting.first()}
             while asked:
                 try:
@@ -303,13 +307,22 @@ class Export:
                 if isinstance(answer, PipelineError):
                     meeting.go_alone()
                     continue
-                following = meeting.hear(self._heard(request, answer, from_newest=not is_ahead), is_ahead=is_ahead)
+                heard = self._heard(request, answer, from_newest=not is_ahead)
+                following = meeting.hear(heard, is_ahead=is_ahead)
+                self._count(heard)
                 if following is not None:
                     asked[workers.put((is_ahead, following))] = is_ahead, following
                 if self._intake.is_full:
                     self._cut(None, is_end=False)
         if (met_at := meeting.claim()) is not None:
             self._asked_at = min(met_at, self._asked_at or met_at)
+
+    def _count(self, heard: Heard | None) -> None:
+        """Count a page that brought the walk further than the runs before had come: only such may end it."""
+        if heard is None or self._walk.completed is None:
+            return
+        if self._position is None or self._walk.completed > self._position:
+            self._limit.count()
 
     def _ask_either_end(self, question: tuple[bool, Request]) -> Page | Refusal | PipelineError:
         """Ask; what fails from the newest end only is an answer too: the walk ahead needs no other."""
@@ -441,6 +454,7 @@ class Export:
             archive=self._archive,
             why=why,
             walk=self._walk,
+            is_read=self._is_read,
             counts=self._intake.counts,
             tally=self._client.tally,
             history=self._history,

@@ -28,7 +28,7 @@ from pipeline.folder import DataFolder, owned
 from pipeline.preview import estimate, look
 from pipeline.rebuild import rebuild
 from pipeline.result import DestinationResult, Finding, RunResult, SourceResult, refused
-from pipeline.stopping import Stop, StoppedError
+from pipeline.stopping import Limit, Stop, StoppedError
 from pipeline.sweeping import SweepOrder
 
 if TYPE_CHECKING:
@@ -54,6 +54,12 @@ class Asked:
     """Sweep now, however long ago the last one was."""
     accepts_losses: bool = False
     """Let a sweep mark most of what is held as missed."""
+    only: tuple[str, ...] = ()
+    """The sources to ask; by default all. What the others have archived is loaded and published too."""
+    max_pages: int | None = None
+    """Most pages of a source's walk beyond what earlier runs had read, and most of its sweep."""
+    max_runtime: float | None = None
+    """Seconds after which no more is asked. Every source has its share, and gets further, if by one page only."""
 
 
 def export(
@@ -67,7 +73,8 @@ def export(
     """Export what is new in every source, load it and publish the snapshot.
 
     ``observe`` hears of every page, ``announce`` of what a first export is about to do.
-    Raises FolderInUseError, FolderError, RefusedError or DiskFullError where the data folder cannot be used at all.
+    Raises FolderInUseError, FolderError, RefusedError or DiskFullError where the data folder cannot be used at all, and
+    UsageError where a source is asked for that is not there.
     """
     with tracing.span("run") as tell:
         result = _Night(config, asked or Asked(), stop or Stop(), observe or _look_away, announce or _look_away).run()
@@ -96,10 +103,12 @@ class _Night:
         self._stop = stop
         self._observe = observe
         self._announce = announce
+        self._sources = config.only(asked.only)
         self._ends: dict[str, Ends] = {}
         self._folder = DataFolder(config.data)
         self._run_id = uuid.uuid4().hex
         self._started = datetime.now(UTC)
+        self._deadline = None if asked.max_runtime is None else time.monotonic() + asked.max_runtime
         self._accounts: dict[str, Account] = {}
         self._told: dict[str, int] = {}
         """By source: the last segment of which a run has told what it held."""
@@ -131,7 +140,7 @@ class _Night:
 
     def _knock(self) -> list[SourceResult]:
         """Ask every source for the ends of its list before a data folder is made; what refuses, if all do."""
-        told = [self._knock_at(source) for source in self._config.sources]
+        told = [self._knock_at(source) for source in self._sources]
         return [] if None in told else [result for result in told if result]
 
     def _knock_at(self, source: Source) -> SourceResult | None:
@@ -153,11 +162,13 @@ class _Night:
             forget.remove_blobs_of_the_killed(self._folder, list(archives.values()))
         before = dict(self._told)
         self._accounts = {source: archive.account for source, archive in archives.items()}
-        beside = Beside(self._config, [source.name for source in self._config.sources if source.name in archives], lock)
+        beside = Beside(self._config, [source.name for source in self._sources if source.name in archives], lock)
         try:
             with tracing.span("extract"):
-                sources = self._config.sources
-                results = [self._export_one(source, archives.get(source.name), beside) for source in sources]
+                results = [
+                    self._export_one(source, archives.get(source.name), beside, self._limit(place))
+                    for place, source in enumerate(self._sources)
+                ]
             loaded = beside.end(self._stop)
         finally:
             beside.kill()
@@ -165,17 +176,15 @@ class _Night:
         with _timed("load") as self._loading:
             rejected = self._load(list(archives.values()), before, loaded)
         reach("run.loaded")
-        results += [refused(name, self._damaged[name]) for name in sorted(self._damaged.keys() - self._configured)]
+        asked = {source.name for source in self._sources}
+        results += [refused(name, self._damaged[name]) for name in sorted(self._damaged.keys() - asked)]
         return [_judge(result, rejected.get(result.source, 0), self._damaged.get(result.source)) for result in results]
-
-    @property
-    def _configured(self) -> set[str]:
-        return {source.name for source in self._config.sources}
 
     def _archives(self) -> dict[str, Archive]:
         """Open the archive of every source configured, and of those that were once; a damaged one is left out."""
         archives = {}
-        for name in sorted(self._configured.union(segments.sources(self._folder.archive))):
+        configured = {source.name for source in self._config.sources}
+        for name in sorted(configured.union(segments.sources(self._folder.archive))):
             try:
                 archive = Archive(self._folder.archive, name, scratch=self._folder.scratch)
                 archive.enter()
@@ -187,7 +196,13 @@ class _Night:
 
     # -- export ---------------------------------------------------------------------------------------------------
 
-    def _export_one(self, source: Source, archive: Archive | None, beside: Beside) -> SourceResult:
+    def _limit(self, place: int) -> Limit:
+        """Say what a source may take: of the time that is left, an equal share of all sources that are left."""
+        left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        share = None if left is None else left / (len(self._sources) - place)
+        return Limit(self._stop, pages=self._asked.max_pages, seconds=share)
+
+    def _export_one(self, source: Source, archive: Archive | None, beside: Beside, limit: Limit) -> SourceResult:
         """Export a source, and tell the process that may load beside it how far its archive is."""
         if archive is None:
             return refused(source.name, self._damaged[source.name])
@@ -198,20 +213,22 @@ class _Night:
 
         try:
             with tracing.span("source", {"pipeline.source": source.name}) as tell:
-                result = self._export(source, archive, observe)
+                result = self._export(source, archive, observe, limit)
                 tell("pipeline.exit_code", result.exit_code)
                 return result
         finally:
             beside.over(source.name, archive.entered)
 
-    def _export(self, source: Source, archive: Archive, observe: Callable[[Progress], None]) -> SourceResult:
+    def _export(
+        self, source: Source, archive: Archive, observe: Callable[[Progress], None], limit: Limit
+    ) -> SourceResult:
         order = self._order(source)
         try:
             self._stop.check()
             ends = self._ends.get(source.name)
             account = ends.account if ends else archive.account
             # A disk that fails under the export of one source is told as what failed it, and is no bug.
-            with files.explained(self._folder.archive), assemble.client(source, account, self._stop) as client:
+            with files.explained(self._folder.archive), assemble.client(source, account, limit) as client:
                 is_from_both_ends = False
                 if not archive.was_exported:
                     ends = ends or look(client, source.limit)
@@ -221,7 +238,7 @@ class _Night:
                     archive,
                     client,
                     blobs=assemble.blobs(self._folder),
-                    stop=self._stop,
+                    limit=limit,
                     claim=lambda account: self._claim(source, account),
                     observe=observe,
                 ).run(ends.pages if ends else ())
@@ -237,7 +254,7 @@ class _Night:
         sweep = SweepOrder(
             fingerprint=source.fingerprint,
             limit=source.limit,
-            requests=source.sweep_requests,
+            requests=min(source.sweep_requests, self._asked.max_pages or source.sweep_requests),
             walks=1 if _is_filtered(source) else source.sweep_walks,
             every=source.sweep_every,
             is_asked=self._asked.sweep,

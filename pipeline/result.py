@@ -51,6 +51,8 @@ class SourceResult:
     """Every completion created up to here that was visible has been read."""
     why_not: str | None = None
     hint: str | None = None
+    limited: bool = False
+    """Whether a limit of pages or of time ended it, as was asked: the next run goes on from there."""
     new: int = 0
     changed: int = 0
     skipped: int = 0

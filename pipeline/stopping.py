@@ -1,4 +1,4 @@
-"""A polite end: a signal asks the run to stop, and the run stops where its position is true."""
+"""A polite end: a signal or a limit asks the run to stop, and the run stops where its position is true."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-#: Seconds after which a thread that no signal reaches looks whether it was asked to stop.
+#: Seconds after which whoever waits looks whether it was asked to stop.
 LOOK = 0.2
 
 
 class StoppedError(Exception):
-    """The run was asked to stop."""
+    """The run was asked to stop; the text says by what."""
+
+
+class LimitReachedError(StoppedError):
+    """What a source may take in this run is used up."""
 
 
 class Stop:
@@ -27,27 +31,32 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self._asked = False
         self._interruptible = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._asked
 
     def ask(self) -> None:
         """Ask for a stop; from a signal handler this breaks off a wait."""
-        self.asked = True
+        self._asked = True
         if self._interruptible and _is_main_thread():
             self._interruptible = False
-            raise StoppedError
+            self.check()
 
     def check(self) -> None:
         """Raise StoppedError where a stop was asked for."""
-        if self.asked:
-            raise StoppedError
+        if self._asked:
+            raise StoppedError("the run was asked to stop")
 
     def sleep(self, seconds: float) -> None:
         """Wait, unless asked to stop."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             with self.interruptible():
-                time.sleep(left if _is_main_thread() else min(left, LOOK))
+                time.sleep(min(left, LOOK))
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -62,6 +71,62 @@ class Stop:
             yield
         finally:
             self._interruptible = False
+
+
+class Limit(Stop):
+    """The stop of one source's questions: the run's own, or the end of the pages or seconds that they may take.
+
+    What was kept is loaded and published all the same: that goes by the run's own stop. Nothing ends before the source
+    is further than the runs before had come, or each run would read the same again.
+    """
+
+    def __init__(self, stop: Stop, *, pages: int | None = None, seconds: float | None = None) -> None:
+        super().__init__()
+        self._stop = stop
+        self._pages = pages
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+        self._counted = 0
+        self._is_further = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether a stop was asked for, or a limit is reached."""
+        return self._stop.asked or self._reached is not None
+
+    @property
+    def _reached(self) -> str | None:
+        if self._pages is not None and self._counted >= self._pages:
+            return f"max-pages ({self._pages:,}) was reached"
+        if self._is_further and self._deadline is not None and time.monotonic() >= self._deadline:
+            return "max-runtime was reached"
+        return None
+
+    def ask(self) -> None:
+        """Ask the whole run to stop."""
+        self._stop.ask()
+
+    def check(self) -> None:
+        """Raise StoppedError where a stop was asked for, LimitReachedError where a limit is reached."""
+        self._stop.check()
+        if (reached := self._reached) is not None:
+            raise LimitReachedError(reached)
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let the run's own stop break off what happens in this block."""
+        with self._stop.interruptible():
+            self.check()
+            yield
+
+    def count(self) -> None:
+        """Count a page that brought the walk further than the runs before had come."""
+        self._counted += 1
+        self._is_further = True
+
+    def end_pages(self) -> None:
+        """Say that the list was read to its end: what follows is no walk, and only its time is limited."""
+        self._pages = None
+        self._is_further = True
 
 
 def _is_main_thread() -> bool:

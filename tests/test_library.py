@@ -6,16 +6,19 @@ import pickle
 import signal
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 import pipeline
 from pipeline import errors
 from pipeline.config import Config
-from pipeline.errors import FolderError, FolderInUseError, PipelineError
+from pipeline.errors import FolderError, FolderInUseError, PipelineError, UsageError
 from pipeline.files import locked
+from pipeline.load import reading
 from pipeline.sandbox.app import Identity
 from pipeline.sandbox.faults import Fault
+from pipeline.schema import TABLES
 from tests.e2e.place import BARE, KEY, NOW, Place, held, in_snapshot
 
 KINDS = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, PipelineError)]
@@ -159,6 +162,62 @@ def test_connect_before_anything_was_published(tmp_path):
     """FolderError says what to do."""
     with pytest.raises(FolderError, match="pipeline run"):
         pipeline.connect(tmp_path)
+
+
+# -- iter_arrow ----------------------------------------------------------------------------------------------------
+
+
+def moment(second):
+    return datetime.fromtimestamp(second, UTC)
+
+
+def read(place, *bounds, **more):
+    """Read every part, and return the rows."""
+    return [row for part in pipeline.iter_arrow(*bounds, data=place.data, **more) for row in part.to_pylist()]
+
+
+def test_arrow_is_half_open_in_any_zone(place):
+    """From since on and before until, both as moments: neighbouring intervals share no row and miss none."""
+    place.run()
+    first = {row["id"] for row in read(place, None, moment(NOW - 60))}
+    zone = timezone(timedelta(hours=5, minutes=30))
+    second = {row["id"] for row in read(place, moment(NOW - 60).astimezone(zone), moment(NOW - 59))}
+    third = {row["id"] for row in read(place, moment(NOW - 59), None)}
+    assert (len(first), len(second), len(third)) == (0, 3, 0)
+    assert {row["id"] for row in read(place)} == second
+
+
+@pytest.mark.parametrize("table", [name for name, table in TABLES.items() if "created" in table.columns.names])
+def test_arrow_has_the_types_of_the_schema(place, table):
+    """Columns, types and times in UTC are those declared, of every table that has created."""
+    place.run()
+    parts = list(pipeline.iter_arrow(data=place.data, table=table))
+    assert all(part.schema.equals(TABLES[table].columns) for part in parts)
+    assert table not in {"completions", "choices"} or sum(part.num_rows for part in parts) == 3
+
+
+def test_arrow_comes_in_parts_of_one_snapshot(place):
+    """No part is larger than asked for, and what is published meanwhile is not seen: the call's snapshot is read."""
+    for second in range(50):
+        place.add(NOW - 100 + second, 50)
+    place.run(limit=1000)
+    parts = pipeline.iter_arrow(data=place.data)
+    sizes = [next(parts).num_rows]
+    place.add(NOW - 10)
+    assert place.run(limit=1000).published
+    sizes += [part.num_rows for part in parts]
+    assert (sum(sizes), max(sizes) <= reading.ARROW_ROWS, len(read(place))) == (2503, True, 2504)
+
+
+def test_arrow_of_what_is_not_there(place):
+    """FolderError before anything was published; UsageError for a table without created, and for a naive time."""
+    with pytest.raises(FolderError, match="nothing was published"):
+        pipeline.iter_arrow(data=place.data)
+    place.run()
+    with pytest.raises(UsageError, match="runs is no table with a column created"):
+        pipeline.iter_arrow(data=place.data, table="runs")
+    with pytest.raises(UsageError, match="time zone"):
+        pipeline.iter_arrow(datetime(2026, 11, 1), data=place.data)  # noqa: DTZ001 - that is what is refused
 
 
 # -- the key -------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -35,6 +35,50 @@ format_option = click.option(
     show_default=True,
     help="auto is a table on a terminal and CSV elsewhere; CSV puts a ' before a text that a spreadsheet would run.",
 )
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
+    """A duration as the settings write it; becomes seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it; nothing at all is no duration."""
+        from pipeline.config import duration  # noqa: PLC0415 - only where one is given
+
+        try:
+            seconds = duration(value)
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+        return seconds or self.fail("must be longer than nothing", param, ctx)
+
+
+def bounds(command: F) -> F:
+    """Add the options that bound what a run asks for."""
+    for option in (
+        click.option(
+            "--max-runtime",
+            type=Duration(),
+            help="Ask for nothing more after this time, such as 30m, shared out among the sources; what was read is "
+            "loaded and published, and the next run goes on from there.",
+        ),
+        click.option(
+            "--max-pages",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Read at most N pages of each source beyond what earlier runs had read; the next run goes on from "
+            "there.",
+        ),
+        click.option(
+            "--only",
+            multiple=True,
+            metavar="SOURCE",
+            help="Ask this source, and no other that is not named so too; all that is archived is loaded and "
+            "published.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def reporting(command: F) -> F:

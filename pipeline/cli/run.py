@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from pipeline.cli.options import load_config, reporting, settings, watching
+from pipeline.cli.options import bounds, load_config, reporting, settings, watching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @settings
 @reporting
 @watching
+@bounds
 @click.option("--sweep", is_flag=True, help="Walk everything still listed too, however long ago that was done.")
 def run(sweep: bool, **options: Unpack[Options]) -> int:
     """Export what is new in every source, load it, and publish the snapshot.
@@ -32,6 +33,7 @@ def run(sweep: bool, **options: Unpack[Options]) -> int:
     \b
     OPENAI_API_KEY=… pipeline run --data FOLDER
     pipeline run --config pipeline.toml --json
+    pipeline run --config pipeline.toml --only prod --max-runtime 30m
     """
     return run_now(sweep=sweep, accepts_losses=False, **options)
 
@@ -46,6 +48,9 @@ class Options(TypedDict):
     progress: str
     metrics_file: Path | None
     ping_url: str | None
+    only: tuple[str, ...]
+    max_pages: int | None
+    max_runtime: float | None
 
 
 def run_now(*, sweep: bool, accepts_losses: bool, **options: Unpack[Options]) -> int:
@@ -78,7 +83,7 @@ def _run(watch: Watch, *, sweep: bool, accepts_losses: bool, **options: Unpack[O
     reporter = console.Reporter(log, is_live=is_live)
     stop = Stop()
     signals = _Signals(stop)
-    asked = Asked(sweep, accepts_losses)
+    asked = Asked(sweep, accepts_losses, options["only"], options["max_pages"], options["max_runtime"])
     try:
         watch.config = config = load_config(options["config_file"], options["data"])
         with signals.heard():

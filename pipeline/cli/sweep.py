@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from pipeline.cli.options import reporting, settings, watching
+from pipeline.cli.options import bounds, reporting, settings, watching
 from pipeline.cli.run import run_now
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @settings
 @reporting
 @watching
+@bounds
 @click.option(
     "--accept-losses",
     is_flag=True,

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import chain
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from pipeline.errors import FolderError, UsageError
 from pipeline.load.duckdb import is_one_select, read_only, told_to_the_user
 from pipeline.load.tables import quoted
+from pipeline.schema import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from duckdb import DuckDBPyConnection
+    from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 #: No values.
 NONE: Mapping[str, str | int | None] = MappingProxyType({})
 #: Rows in memory at a time.
 _ROWS = 1000
+#: The same as Arrow: DuckDB hands out multiples of what it works on at once.
+ARROW_ROWS = 2048
+#: What DuckDB may keep of the file meanwhile: by default it would be most of the machine's memory.
+ARROW_MEMORY = "512MB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,41 @@ def query(snapshot: Path, sql: str, values: Mapping[str, str | int | None] = NON
         connection.execute(sql, dict(values))
         columns = tuple(column[0] for column in connection.description or ())
         yield Answer(columns, chain.from_iterable(iter(lambda: connection.fetchmany(_ROWS), [])))
+
+
+def arrow(snapshot: Path, name: str, since: datetime | None, until: datetime | None) -> Iterator[pa.Table]:
+    """Read a table's rows with since <= created < until, part by part, from the snapshot as it is at the call.
+
+    Raises UsageError for a table without ``created`` or a time without a zone, FolderError where the snapshot has no
+    such table.
+    """
+    having = [table.name for table in TABLES.values() if "created" in table.columns.names]
+    if name not in having:
+        raise UsageError(f"{name} is no table with a column created", hint=f"there are: {', '.join(having)}")
+    if any(bound is not None and bound.tzinfo is None for bound in (since, until)):
+        raise UsageError("since and until need a time zone", hint="such as datetime(2026, 11, 1, tzinfo=UTC)")
+    schema = TABLES[name].columns
+    bounds = [(">=", since), ("<", until)]
+    where = [f"created {sign} TIMESTAMPTZ '{bound.astimezone(UTC).isoformat()}'" for sign, bound in bounds if bound]
+    connection = connect(snapshot)
+    try:
+        connection.execute(f"SET TimeZone = 'UTC'; SET memory_limit = '{ARROW_MEMORY}'")
+        with told_to_the_user():
+            rows = connection.sql(f"SELECT {', '.join(schema.names)} FROM {name} WHERE {' AND '.join(where) or 'true'}")
+    except UsageError as error:
+        connection.close()
+        raise FolderError(
+            f"the snapshot cannot hand out {name}: {str(error).splitlines()[0]}",
+            hint="an older program published it; `pipeline run` publishes a new one",
+        ) from error
+    return _parts(connection, rows, schema)
+
+
+def _parts(connection: DuckDBPyConnection, rows: DuckDBPyRelation, schema: pa.Schema) -> Iterator[pa.Table]:
+    """Hand out rows in our own types, and let go of the snapshot after the last."""
+    with contextlib.closing(connection):
+        for batch in rows.to_arrow_reader(ARROW_ROWS):
+            yield pa.Table.from_batches([batch]).cast(schema)
 
 
 @contextlib.contextmanager

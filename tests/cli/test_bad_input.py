@@ -302,3 +302,21 @@ def test_a_port_in_use(place):
 def test_a_port_that_does_not_exist():
     """2, as click says it."""
     assert_one_message(pipeline("sandbox", "--port", "99999"), 2, "99999 is not in the range")
+
+
+# -- limits --------------------------------------------------------------------------------------------------------
+
+
+def test_a_source_that_is_not_there(place, tmp_path):
+    """2 with the names that there are; nobody is asked and nothing is written."""
+    done = pipeline("run", "--config", settings(tmp_path, place), "--data", place.data, "--only", "prdo")
+    assert_one_message(done, 2, "no source is named prdo", "there are: prod")
+    assert (place.asked(), place.data.exists()) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--max-runtime", "soon"), ("--max-runtime", "0s"), ("--max-pages", "0")]
+)
+def test_a_limit_that_is_none(place, option, value):
+    """2, with the option and what it must be."""
+    assert_one_message(pipeline("run", "--data", place.data, option, value), 2, option)

@@ -104,3 +104,13 @@ def test_the_key_is_nowhere(place, tmp_path):
     written = [path for path in place.data.rglob("*") if path.is_file()]
     assert written
     assert not [path for path in written if KEY.encode() in path.read_bytes()]
+
+
+def test_a_limit_is_no_failure(place, tmp_path):
+    """0, and the last line says that it is not complete, why, and that a limit was it."""
+    file = settings(tmp_path, place, limit=5)
+    done = pipeline("run", "--config", file, "--data", place.data, "--max-pages", "1", "--only", "prod", "--json")
+    (told,) = json.loads(done.stdout.splitlines()[-1])["sources"]
+    assert done.returncode == 0, done.stderr
+    assert (told["complete"], told["limited"]) == (False, True)
+    assert told["why_not"] == "max-pages (1) was reached before the end of the list"
