@@ -9,6 +9,7 @@ OF_DUCKDB := tests/load tests/cost tests/notebook tests/test_library.py tests/se
 OF_STAGES := tests/extract tests/archive tests/transform tests/load tests/test_library.py
 # The Pythons that the program is for.
 VERSIONS := 3.11 3.12 3.13
+UV := .venv-uv/bin/uv pip install --quiet --no-deps --require-hashes
 PROMETHEUS := .venv-prometheus
 STAGES := pipeline/extract/*,pipeline/archive/*,pipeline/transform/*,pipeline/load/*
 
@@ -99,9 +100,15 @@ clean: ## Remove what was made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-.venv-duckdb1/made: pyproject.toml configs/requirements.txt configs/duckdb1.txt
+# What the tests need besides is many packages, which uv installs in seconds instead of minutes.
+.venv-uv/made: configs/uv.txt
+	$(PYTHON) -m venv .venv-uv
+	.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r configs/uv.txt
+	touch $@
+
+.venv-duckdb1/made: .venv-uv/made pyproject.toml configs/requirements.txt configs/duckdb1.txt
 	$(PYTHON) -m venv .venv-duckdb1
-	$(BIN1)/python -m pip install --quiet --disable-pip-version-check --no-deps -r configs/requirements.txt -r configs/duckdb1.txt
+	$(UV) --python $(BIN1)/python -r configs/requirements.txt -r configs/duckdb1.txt
 	$(BIN1)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
@@ -112,40 +119,37 @@ clean: ## Remove what was made
 	touch $@
 
 # The core alone, for the wheel, on every Python that it is for and that is found here.
-.venv-core/made: configs/core.txt
+.venv-core/made: .venv-uv/made configs/core.txt
 	@rm -rf .venv-core; mkdir .venv-core; for version in $(VERSIONS); do \
 		for python in $(PYTHON) python$$version "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$version*/bin/python3; do \
 			"$$python" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$version')" 2> /dev/null || continue; \
 			"$$python" -m venv .venv-core/$$version || exit 1; \
-			.venv-core/$$version/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r configs/core.txt || exit 1; \
+			$(UV) --python .venv-core/$$version/bin/python -r configs/core.txt || exit 1; \
 			continue 2; \
 		done; echo "NOT CHECKED: the wheel on Python $$version, which is not found"; \
 	done; touch $@
 
 # The official FOCUS validator needs a Python 3.12: PYTHON312, or one that is found. Without one its test is skipped.
-.venv-focus/made: configs/focus.txt
+.venv-focus/made: .venv-uv/made configs/focus.txt
 	@rm -rf .venv-focus; \
 	for python in $(PYTHON312) python3.12 $(PYTHON) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.12*/bin/python3; do \
 		"$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2> /dev/null || continue; \
 		echo "the FOCUS validator runs on $$python"; \
-		"$$python" -m venv .venv-focus && .venv-focus/bin/python -m pip install --quiet --disable-pip-version-check \
-			--no-deps -r configs/focus.txt && touch $@; exit; \
+		"$$python" -m venv .venv-focus && $(UV) --python .venv-focus/bin/python -r configs/focus.txt && touch $@; exit; \
 	done; \
 	echo "NOT CHECKED: FOCUS files by the official validator, which needs Python 3.12; name one: make PYTHON312=…"
 
 # The notebook as its readers run it: with our own libraries as pinned, and those that they bring.
-.venv-notebook/made: pyproject.toml configs/requirements.txt configs/duckdb2.txt configs/notebook.txt
+.venv-notebook/made: .venv-uv/made pyproject.toml configs/requirements.txt configs/duckdb2.txt configs/notebook.txt
 	$(PYTHON) -m venv .venv-notebook
-	.venv-notebook/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
-		-r configs/requirements.txt -r configs/duckdb2.txt -r configs/notebook.txt
+	$(UV) --python .venv-notebook/bin/python -r configs/requirements.txt -r configs/duckdb2.txt -r configs/notebook.txt
 	.venv-notebook/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
 # What runs the recipes of configs/: they are tried in the schedulers themselves, whose packages are many.
-.venv-schedulers/made .venv-airflow/made: .venv-%/made: configs/%.txt configs/uv.txt
+.venv-schedulers/made .venv-airflow/made: .venv-%/made: configs/%.txt .venv-uv/made
 	$(PYTHON) -m venv .venv-$*
-	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r configs/uv.txt
-	.venv-$*/bin/uv pip install --quiet --no-deps --require-hashes --python .venv-$*/bin/python -r configs/$*.txt
+	$(UV) --python .venv-$*/bin/python -r configs/$*.txt
 	touch $@
 
 .venv-audit/made: configs/audit.txt
