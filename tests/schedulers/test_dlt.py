@@ -21,16 +21,17 @@ with target.sql_client() as client, client.execute_query(
 
 
 def test_each_completion_is_loaded_once(shards, tmp_path):
-    """A first load brings all, a second what is new and what was late, a third nothing; none is there twice."""
+    """A first load brings all, a second what is new and what was late; none is there twice."""
     _, place, _ = shards
     now = int(place.clock())
     place.add(now - 500, metadata={"team": "search"})
-    for add in (0, 2, 0):
-        place.add(now - 3600, add)  # older than what was loaded: late
+    for late, new in ((0, 0), (2, 1)):
+        place.add(now - 3600, late)
+        place.add(now - 400, new)
         place.run()
         rows = run("schedulers", LOAD, tmp_path, PIPELINE_DATA=place.data)
         assert sorted(row[1] for row in rows) == in_snapshot(place.data)
-    assert len(rows) == 6
+    assert len(rows) == 7
     assert {(row[0], row[3]) for row in rows} == {("prod", 3)}
     assert any("search" in (row[4] or "") for row in rows)
     parts = pipeline.iter_arrow(data=place.data)
