@@ -119,12 +119,12 @@ clean: ## Remove what was made
 	touch $@
 
 # The core alone, for the wheel, on every Python that it is for and that is found here.
-.venv-core/made: .venv-uv/made configs/core.txt
+.venv-core/made: .venv-uv/made configs/runtime.txt
 	@rm -rf .venv-core; mkdir .venv-core; for version in $(VERSIONS); do \
 		for python in $(PYTHON) python$$version "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$version*/bin/python3; do \
 			"$$python" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$version')" 2> /dev/null || continue; \
 			"$$python" -m venv .venv-core/$$version || exit 1; \
-			$(UV) --python .venv-core/$$version/bin/python -r configs/core.txt || exit 1; \
+			$(UV) --python .venv-core/$$version/bin/python -r configs/runtime.txt || exit 1; \
 			continue 2; \
 		done; echo "NOT CHECKED: the wheel on Python $$version, which is not found"; \
 	done; touch $@
