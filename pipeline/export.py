@@ -7,6 +7,7 @@ Where the walk came to its end, input messages follow (messages.py) and, when it
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -34,7 +35,7 @@ from pipeline.sweeping import Sweeping, SweepOrder
 from pipeline.usual import RUNS, Past
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pipeline.archive.blobs import Blobs
     from pipeline.archive.content import Content
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from pipeline.extract.client import Client
     from pipeline.handoff import Row
     from pipeline.stopping import Limit
+
+    #: A request, and whether it is one of the walk ahead.
+    Question = tuple[bool, Request]
 
 #: Seconds after which what is listed is known everywhere at the source: rows were seen to need 6 s.
 SETTLED = 60
@@ -302,6 +306,7 @@ class Export:
                 except PipelineError:
                     if meeting.is_over:  # the question that was under way when they met
                         break
+                    self._keep_what_is_under_way(workers, asked)
                     raise
                 is_ahead, request = asked.pop(number)
                 if isinstance(answer, PipelineError):
@@ -317,6 +322,17 @@ class Export:
         if (met_at := meeting.claim()) is not None:
             self._asked_at = min(met_at, self._asked_at or met_at)
 
+    def _keep_what_is_under_way(
+        self, workers: Workers[Question, Page | Refusal | PipelineError], asked: Mapping[int, Question]
+    ) -> None:
+        """Keep what the other question still brings where one has failed: it is shown, and claims nothing."""
+        for _ in range(len(asked) - 1):
+            with contextlib.suppress(PipelineError):
+                number, answer = workers.get()
+                if isinstance(answer, Page):
+                    is_ahead, request = asked[number]
+                    self._heard(request, answer, from_newest=not is_ahead)
+
     def _count(self, heard: Heard | None) -> None:
         """Count a page that brought the walk further than the runs before had come: only such may end it."""
         if heard is None or self._walk.completed is None:
@@ -324,7 +340,7 @@ class Export:
         if self._position is None or self._walk.completed > self._position:
             self._limit.count()
 
-    def _ask_either_end(self, question: tuple[bool, Request]) -> Page | Refusal | PipelineError:
+    def _ask_either_end(self, question: Question) -> Page | Refusal | PipelineError:
         """Ask; what fails from the newest end only is an answer too: the walk ahead needs no other."""
         is_ahead, request = question
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import replace
 
 import pytest
@@ -82,6 +83,27 @@ def test_a_failing_server_costs_nothing(world, pages):
     assert held(world) == {id_ for id_, _ in world.store.shown}
     assert asked(world, lambda: World.run(world, **BARE)) <= whole - pages + 5
     assert held(world) == world.store.visible_ids()
+
+
+def test_what_comes_while_the_other_end_fails_is_kept(tmp_path, monkeypatch):
+    """Where one end fails, the answer that is on its way from the other one was shown too, and is kept."""
+    real = Client.list
+
+    def list_(client, request):
+        if request.order == "asc" and request.after is not None:
+            raise ServerError("the server failed")
+        answer = real(client, request)
+        time.sleep(0.3)  # the other end has failed by then
+        return answer
+
+    monkeypatch.setattr(nightly, "SLOW", 0)
+    monkeypatch.setattr(Client, "list", list_)
+    with World(tmp_path, limit=PAGE) as world:
+        for second in range(100):
+            world.add(NOW - 1000 + second)
+        assert world.run(**BARE).exit_code == ServerError.exit_code
+        shown = {id_ for id_, _ in world.store.shown}
+        assert (len(shown), held(world)) == (3 * PAGE - 1, shown)
 
 
 def test_a_stop_keeps_every_page_and_the_next_run_goes_on(world):
