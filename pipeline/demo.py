@@ -41,7 +41,10 @@ _USAGE = """
 def require_sandbox() -> None:
     """Raise UsageError where the sandbox's libraries are not installed."""
     if not (importlib.util.find_spec("starlette") and importlib.util.find_spec("uvicorn")):
-        raise UsageError("the sandbox is not installed", hint="install the extra: pip install 'pipeline[sandbox]'")
+        raise UsageError(
+            "the sandbox is not installed",
+            hint="install the extra pipeline[sandbox]: in the checkout, pip install '.[sandbox]'",
+        )
 
 
 def show(data: Path, *, completions: int) -> int:

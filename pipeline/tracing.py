@@ -138,7 +138,7 @@ def _unable(environment: Mapping[str, str]) -> str | None:
     try:
         import opentelemetry.exporter.otlp.proto.http.trace_exporter  # noqa: F401, PLC0415 - only where it is asked for
     except ImportError:
-        return "OpenTelemetry is not installed: pip install 'pipeline[otel]'"
+        return "OpenTelemetry is not installed: in the checkout, pip install '.[otel]'"
     return None
 
 

@@ -191,7 +191,7 @@ def test_without_the_package(place, tmp_path):
     gone = "sys.modules['opentelemetry'] = None"
     done = in_a_process(gone, place, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("pip install 'pipeline[otel]'") == 1
+    assert done.stderr.count("pip install '.[otel]'") == 1
 
 
 def test_an_instrumented_httpx_sends_no_header(place, tmp_path):

@@ -22,7 +22,7 @@ from pipeline.cli.options import config_option, load_config
 def notebook(folder: Path | None, config_file: Path | None, is_jupyter: bool, out: Path | None, replaces: bool) -> int:
     """Write a notebook over the snapshot of the data folder FOLDER: the recipes of `query`, and a chart of each.
 
-    To run it, install the extra: pip install 'pipeline[notebook]'; for Jupyter, your own Jupyter as well.
+    To run it, install the extra, in the checkout: pip install '.[notebook]'; for Jupyter, your own Jupyter as well.
 
     \b
     pipeline notebook /srv/completions && marimo edit pipeline_notebook.py
