@@ -43,7 +43,7 @@ class Told:
     def last_success(self) -> float:
         """When a run last did with it all there was to do; 0 for never, so that an alarm of its age rings."""
         now, run = self.result, self.run
-        if now and run and now.exit_code == 0 and (now.complete or not run.stopped):
+        if now and run and now.exit_code == 0 and (now.complete or not (run.stopped or now.limited)):
             return self.ended
         return self.remembered or 0
 

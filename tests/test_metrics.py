@@ -62,8 +62,10 @@ def test_what_is_not_known_is_not_told():
 
 
 def test_what_is_no_success():
-    """Neither a failed source nor one that was stopped counts; a source that is in doubt since long ago does."""
+    """A source that failed, was stopped or came to a limit does not count; one that is in doubt since long ago does."""
     failed = SourceResult("prod", 77, False, None)
+    limited = SourceResult("prod", 0, False, None, why_not="max-pages (1) was reached", limited=True)
+    assert told(run=ran(limited), remembered=5).last_success == 5
     in_doubt = SourceResult("prod", 0, False, None, why_not="possibly incomplete")
     assert told(run=ran(failed), remembered=5).last_success == 5
     assert told(run=ran(in_doubt, stopped=True), remembered=5).last_success == 5
