@@ -2,13 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 BIN1 := .venv-duckdb1/bin
-# What a version of DuckDB can make a difference to.
-OF_DUCKDB := tests/load tests/cost tests/notebook tests/test_library.py tests/security/test_query.py tests/e2e/test_whole.py \
-	tests/truth/test_costs.py tests/truth/test_verify.py tests/truth/test_kills.py
-# The tests of the stages, which are to cover them.
-OF_STAGES := tests/extract tests/archive tests/transform tests/load tests/test_library.py
+# What a version of DuckDB can make a difference to, and what is to cover the stages.
+OF_DUCKDB := tests/extract tests/archive tests/transform tests/load tests/truth tests/cost tests/notebook tests/test_library.py \
+	tests/security/test_query.py tests/e2e/test_whole.py
 # The Pythons that the program is for.
 VERSIONS := 3.11 3.12 3.13
+# Where tests find what the program itself does not need.
+BESIDE := $(foreach name,duckdb1 focus core notebook schedulers airflow,.venv-$(name)/made)
 UV := .venv-uv/bin/uv pip install --quiet --no-deps --require-hashes
 PROMETHEUS := .venv-prometheus
 STAGES := pipeline/extract/*,pipeline/archive/*,pipeline/transform/*,pipeline/load/*
@@ -26,14 +26,13 @@ demo: .venv/made ## Show the complete job on a server that behaves like the real
 test: .venv/made ## Run the fast tests
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-# Hypothesis marks its own tests. Coverage is taken from the stages' own tests alone: on Python 3.11 its tracing now and then
-# stops a thread from starting, and the other tests are full of threads.
-test-all: test .venv-duckdb1/made .venv-focus/made .venv-core/made .venv-notebook/made .venv-schedulers/made .venv-airflow/made browser \
-		strace prometheus ## Run all tests, the properties on many more examples, with coverage, and on DuckDB 1 as well
-	PIPELINE_TEST_PROFILE=all $(BIN)/python -m pytest -n 2 -m "slow or hypothesis"
-	PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN1)/python $(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report= $(OF_STAGES)
-	$(BIN)/python -m coverage report --include='$(STAGES)' --fail-under=95
-	PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN)/python $(BIN1)/python -m pytest -n 2 -m "not slow" $(OF_DUCKDB)
+# Hypothesis marks its own tests.
+test-all: test $(BESIDE) browser strace prometheus ## Run all tests, the properties on many more examples, and with coverage on DuckDB 1 as well
+	PIPELINE_TEST_PROFILE=all PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN1)/python \
+		$(BIN)/python -m pytest -n 2 -m "slow or hypothesis or both_duckdbs"
+	PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN)/python \
+		$(BIN1)/python -m pytest -n 2 -m "not slow" --cov --cov-report= $(OF_DUCKDB)
+	$(BIN1)/python -m coverage report --include='$(STAGES)' --fail-under=95
 
 # Reports are looked at in a real browser, which root gets on Debian; elsewhere these tests are skipped, and say so.
 browser:

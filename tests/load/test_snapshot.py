@@ -215,6 +215,7 @@ def test_polling_readers(house):
 OTHER = os.environ.get("PIPELINE_OTHER_PYTHON", "")
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.skipif(not OTHER, reason="PIPELINE_OTHER_PYTHON names no interpreter with the other DuckDB")
 def test_other_duckdb_opens_it(house):
     """The other supported DuckDB opens what this one wrote, reads each view, and goes on with what that one wrote."""
