@@ -4,6 +4,22 @@ from .mutation import MORE, Mutation
 
 OTHERS = (
     Mutation(
+        "answer under way is dropped",
+        MORE,
+        "pipeline/export.py",
+        "                    self._keep_what_is_under_way(workers, asked)\n",
+        "",
+        ("tests/truth/test_resume.py::test_what_comes_while_the_other_end_fails_is_kept",),
+    ),
+    Mutation(
+        "a limit is a success",
+        MORE,
+        "pipeline/metrics.py",
+        " or now.limited)",
+        ")",
+        ("tests/test_metrics.py::test_what_is_no_success",),
+    ),
+    Mutation(
         "filters not in the fingerprint",
         MORE,
         "pipeline/config.py",

@@ -93,7 +93,8 @@ def test_what_comes_while_the_other_end_fails_is_kept(tmp_path, monkeypatch):
         if request.order == "asc" and request.after is not None:
             raise ServerError("the server failed")
         answer = real(client, request)
-        time.sleep(0.3)  # the other end has failed by then
+        # The first page of the newest end comes at once; its second one is on its way while the other end fails.
+        time.sleep(0.5 if request.order == "asc" else 1.0 if request.after else 0)
         return answer
 
     monkeypatch.setattr(nightly, "SLOW", 0)
@@ -103,7 +104,8 @@ def test_what_comes_while_the_other_end_fails_is_kept(tmp_path, monkeypatch):
             world.add(NOW - 1000 + second)
         assert world.run(**BARE).exit_code == ServerError.exit_code
         shown = {id_ for id_, _ in world.store.shown}
-        assert (len(shown), held(world)) == (3 * PAGE - 1, shown)
+        assert len(shown) > 2 * PAGE
+        assert held(world) == shown
 
 
 def test_a_stop_keeps_every_page_and_the_next_run_goes_on(world):
