@@ -4,7 +4,7 @@ BIN := .venv/bin
 BIN1 := .venv-duckdb1/bin
 # What a version of DuckDB can make a difference to, and what is to cover the stages.
 OF_DUCKDB := tests/extract tests/archive tests/transform tests/load tests/truth tests/cost tests/notebook tests/test_library.py \
-	tests/security/test_query.py tests/e2e/test_whole.py
+	tests/security/test_query.py tests/e2e
 # The Pythons that the program is for.
 VERSIONS := 3.11 3.12 3.13
 # Where tests find what the program itself does not need.
@@ -31,7 +31,7 @@ test-all: test $(BESIDE) browser strace prometheus ## Run all tests, the propert
 	PIPELINE_TEST_PROFILE=all PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN1)/python \
 		$(BIN)/python -m pytest -n 2 -m "slow or hypothesis or both_duckdbs"
 	PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN)/python \
-		$(BIN1)/python -m pytest -n 2 -m "not slow" --cov --cov-report= $(OF_DUCKDB)
+		$(BIN1)/python -m pytest -n 2 -m "not slow or both_duckdbs" --cov --cov-report= $(OF_DUCKDB)
 	$(BIN1)/python -m coverage report --include='$(STAGES)' --fail-under=95
 
 # Reports are looked at in a real browser, which root gets on Debian; elsewhere these tests are skipped, and say so.

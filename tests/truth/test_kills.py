@@ -163,6 +163,8 @@ FEW = [
 ]
 
 
+@pytest.mark.slow
+@pytest.mark.both_duckdbs
 def test_a_killed_run_is_mended_by_the_next(tmp_path):
     """One kill in each stage: the next run leaves both destinations equal to the source, and readers see no trace."""
     with watched(tmp_path), ThreadPoolExecutor(AT_ONCE) as pool:

@@ -448,6 +448,7 @@ FEW = [
 ]
 
 
+@pytest.mark.slow
 def test_a_killed_command_is_mended_by_the_next_run(tmp_path):
     """One kill each while messages are fetched, swept, rebuilt and forgotten: the next run leaves all as it must be."""
     with watched(tmp_path), ThreadPoolExecutor(AT_ONCE) as pool:
