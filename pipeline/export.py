@@ -325,9 +325,12 @@ class Export:
     def _keep_what_is_under_way(
         self, workers: Workers[Question, Page | Refusal | PipelineError], asked: Mapping[int, Question]
     ) -> None:
-        """Keep what the other question still brings where one has failed: it is shown, and claims nothing."""
+        """Keep what the other question still brings where one has failed: it is shown, and claims nothing.
+
+        The failure is what ends the walk, also where the other one fails too, or a stop or limit comes meanwhile.
+        """
         for _ in range(len(asked) - 1):
-            with contextlib.suppress(PipelineError):
+            with contextlib.suppress(PipelineError, StoppedError):
                 number, answer = workers.get()
                 if isinstance(answer, Page):
                     is_ahead, request = asked[number]
