@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import files, metrics
 from pipeline.errors import FolderError, PipelineError
+from pipeline.folder import DataFolder
 from pipeline.metrics import Told
 from pipeline.ping import Ping
 from pipeline.status import status
@@ -132,6 +133,8 @@ def _unpriced(watch: Watch) -> dict[str, float]:
     """Ask the snapshot which share of the requests has no price, unless the run was to end quickly."""
     if not watch.config or not watch.config.duckdb or not watch.result or watch.result.stopped:
         return {}
+    if not DataFolder(watch.config.data).snapshot.exists():
+        return {}  # nothing was published yet, as where the first run has no key: the run has said why
     from pipeline import costs  # noqa: PLC0415 - only where metrics are asked for
 
     try:
