@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.errors import PipelineError
     from pipeline.preview import Preview
     from pipeline.proof import Proof, Verdict
-    from pipeline.result import Adopted, DestinationResult, Forgotten, Progress, RunResult, SourceResult
+    from pipeline.result import Adopted, Copied, DestinationResult, Forgotten, Progress, RunResult, SourceResult
     from pipeline.troubles import Trouble
 
 EXIT_CODES: dict[int, str] = {
@@ -261,6 +261,15 @@ def forgotten(done: Forgotten) -> str:
     lines += [f"{done.absent_upstream:,} not there any more at the source"] if done.absent_upstream else []
     lines += [f"out of reach: {place}" for place in done.out_of_reach]
     return "\n".join(lines)
+
+
+def copied(done: Copied, verb: str) -> str:
+    """Say what a push or a pull of the archive did."""
+    if not done.bytes and not done.removed:
+        return f"nothing new: {counted(done.held, 'segment')} at {done.place}, head {done.head}"
+    what = f"{counted(done.segments, 'segment')} and {counted(done.blobs, 'blob')} {verb}, {_size(done.bytes)}"
+    gone = f"; {counted(done.removed, 'object')} removed that held what was forgotten" if done.removed else ""
+    return f"{what}; {counted(done.held, 'segment')} at {done.place}, head {done.head}{gone}"
 
 
 def adopted(done: Adopted) -> str:

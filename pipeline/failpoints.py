@@ -36,6 +36,10 @@ NAMES: tuple[str, ...] = (
     "forget.buried",
     "forget.rewritten",
     "forget.rebuilt",
+    "objects.put",
+    "remote.copied",
+    "remote.headed",
+    "remote.pulled",
 )
 
 

@@ -193,3 +193,19 @@ class Forgotten:
     """Completions that no source had any more."""
     failure: PipelineError | None = None
     """Why some were not deleted at their source, and how to try again; they are forgotten here all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What pushing or pulling the archive did."""
+
+    place: str
+    head: int
+    segments: int
+    """Copied; what was there already is not."""
+    blobs: int
+    bytes: int
+    held: int
+    """Segments that are there now."""
+    removed: int = 0
+    """Objects that were taken away, for what they held was forgotten."""

@@ -7,6 +7,7 @@ import sys
 import click
 
 from pipeline.cli.adopt import adopt
+from pipeline.cli.archive import archive
 from pipeline.cli.config import config
 from pipeline.cli.cost import cost
 from pipeline.cli.demo import demo
@@ -63,6 +64,7 @@ for command in (
     rebuild,
     forget,
     adopt,
+    archive,
     doctor,
     reconcile,
     query,

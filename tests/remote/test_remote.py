@@ -1,0 +1,348 @@
+"""The archive's copy elsewhere is the archive: whole, of one machine at a time, and enough to start anew from."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from copy import copy
+from dataclasses import replace
+from io import BytesIO
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import failpoints, objects, remote
+from pipeline.archive import ledger
+from pipeline.errors import CheckFailedError, FolderError
+from pipeline.failpoints import FailpointError
+from pipeline.folder import DataFolder
+from pipeline.forget import forget
+from pipeline.nightly import export
+from pipeline.repair import repair
+from pipeline.verify import verify
+from tests.cli.program import pipeline
+from tests.truth.world import HOUR, World, completion, prove, rows_of_parquet
+
+URI = "data:image/png;base64,iVBORw0KGgo="
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """Hold two nights of completions, with edits, deletions, messages and an image, for copies of it."""
+    with World(tmp_path_factory.mktemp("original"), limit=10, messages=True) as one:
+        one.turns = itertools.count()
+        turn(one, 12)
+        turn(one, 3)
+        yield one
+
+
+@pytest.fixture
+def world(original, tmp_path):
+    """Hold a copy of it."""
+    return twin(original, tmp_path)
+
+
+#: One of them.
+GONE = "c0-3"
+
+
+def turn(world, count):
+    """Let an hour pass in which things happen, and run."""
+    world.clock.advance(HOUR)
+    parts = [{"type": "image_url", "image_url": {"url": URI, "detail": None}}]
+    night = next(world.turns)
+    for number in range(count):
+        body = completion(f"c{night}-{number}", int(world.clock()) - 10 - number)
+        world.store.add(body, messages=[{"role": "user", "content": parts}])
+    held = sorted(world.store.bodies())
+    world.store.edit(held[0], {"turn": str(world.clock())})
+    world.store.delete(held[1])
+    assert world.run().exit_code == 0
+
+
+def twin(world, folder):
+    """Return the same server with a copy of the data folder: what a restored backup is."""
+    one = copy(world)
+    one.data = folder / "data"
+    shutil.copytree(world.data, one.data)
+    one.folder = DataFolder(one.data)
+    return one
+
+
+def moved(world, folder):
+    """Return the same server with an empty data folder: another machine."""
+    one = copy(world)
+    one.data = folder / "data"
+    one.folder = DataFolder(one.data)
+    return one
+
+
+def lying(world):
+    """Return every file of the archive and every blob."""
+    places = (world.folder.archive, world.folder.blobs)
+    return {
+        path.relative_to(world.data): path.read_bytes()
+        for place in places
+        for path in place.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_lost_machine_is_restored(world, url, tmp_path):
+    """From what was pushed the archive comes back byte for byte, the tables with it, and the next run goes on."""
+    first = remote.push(world.config(), url)
+    turn(world, 5)
+    second = remote.push(world.config(), url)
+    assert (first.segments, second.segments) == (first.held, second.held - first.held)
+    before, tables = lying(world), rows_of_parquet(world.data)
+    restored = moved(world, tmp_path / "new")
+    done = remote.pull(restored.config(), url)
+    assert (lying(restored), done.segments, done.blobs) == (before, done.held, 1)
+    assert [result.error for result in repair(restored.config(), "all")] == [None, None]
+    assert rows_of_parquet(restored.data) == tables
+    assert verify(restored.config()).unexplained == 0
+    turn(restored, 2)
+    prove(restored.data)
+    assert remote.push(restored.config(), url).segments >= 1
+
+
+def test_nothing_new_copies_nothing(world, url):
+    """What is there already is not copied again, and makes no new head."""
+    first = remote.push(world.config(), url)
+    again = remote.push(world.config(), url)
+    assert (again.segments, again.blobs, again.bytes, again.head) == (0, 0, 0, first.head)
+    assert remote.pull(world.config(), url).bytes == 0
+
+
+def test_forgetting_reaches_the_copy(world, url):
+    """What was forgotten here is in no object there after the next push, nor are its blobs."""
+    remote.push(world.config(), url)
+    there = objects.place(url)
+    assert GONE in ids_in(there)
+    forget(world.config(), ids=[GONE])
+    assert remote.push(world.config(), url).removed >= 1
+    assert GONE not in ids_in(there)
+    assert sorted(there.names("segments/")) == sorted(remote._newest(there).segments())
+
+
+def ids_in(there):
+    """Name every completion in any object."""
+    tables = [pq.read_table(BytesIO(there.read(name)), columns=["id"]) for name in there.names("segments/")]
+    return {id_ for table in tables for id_ in table["id"].to_pylist()}
+
+
+def test_forgetting_reaches_those_who_follow(world, url, tmp_path):
+    """A folder that pulls loses what was forgotten elsewhere, from its own tables too."""
+    remote.push(world.config(), url)
+    follower = twin(world, tmp_path / "follower")
+    forget(world.config(), ids=[GONE])
+    remote.push(world.config(), url)
+    remote.pull(follower.config(), url)
+    assert GONE not in {row["id"] for row in rows_of_parquet(follower.data)["completions"]}
+    assert verify(follower.config()).unexplained == 0
+    assert follower.archive().tombstones == world.archive().tombstones
+
+
+def test_a_follower_that_is_killed_on_the_way_forgets_all_the_same(world, url, tmp_path, monkeypatch):
+    """Killed after it learnt what is forgotten, it passes it over at once; a rebuild, or the next pull, ends it."""
+    remote.push(world.config(), url)
+    follower = twin(world, tmp_path / "follower")
+    forget(world.config(), ids=[GONE])
+    remote.push(world.config(), url)
+    with monkeypatch.context() as patch:
+        patch.setattr(failpoints, "_plan", {"remote.pulled": ("raise", 1)})
+        patch.setattr(failpoints, "_passed", {})
+        with pytest.raises(FailpointError):
+            remote.pull(follower.config(), url)
+    repair(follower.config(), "parquet")
+    assert GONE not in {row["id"] for row in rows_of_parquet(follower.data)["completions"]}
+    remote.pull(follower.config(), url)
+    assert verify(follower.config()).unexplained == 0
+
+
+def test_two_machines_that_go_on_from_one_folder(world, url, tmp_path):
+    """Where two went on from the same archive, the later one is refused, there and back, and nothing is changed."""
+    remote.push(world.config(), url)
+    other = twin(world, tmp_path / "other")
+    turn(world, 2)
+    turn(other, 3)
+    remote.push(world.config(), url)
+    there = objects.place(url)
+    heads = there.names("heads/")
+    for refused in (remote.push, remote.pull):
+        before = lying(other)
+        with pytest.raises(FolderError, match="does not go on from it"):
+            refused(other.config(), url)
+        assert lying(other) == before
+    assert there.names("heads/") == heads
+    restored = moved(world, tmp_path / "restored")
+    remote.pull(restored.config(), url)
+    assert lying(restored) == lying(world)
+
+
+def pushing_meanwhile(monkeypatch, world, url):
+    """Let somebody push between what the first pusher copies and its head."""
+    begun = []
+
+    def other_pushes(name):
+        if name == "remote.copied" and not begun:
+            begun.append(name)
+            remote.push(world.config(), url)
+
+    monkeypatch.setattr(remote, "reach", other_pushes)
+
+
+def test_two_of_one_folder_who_push_at_once(world, url, tmp_path, monkeypatch):
+    """Of two who went on from one folder and push at the same time one is refused; what lies there is the other's."""
+    remote.push(world.config(), url)
+    other = twin(world, tmp_path / "other")
+    turn(world, 2)
+    turn(other, 3)
+    pushing_meanwhile(monkeypatch, other, url)
+    with pytest.raises(FolderError, match="does not go on from it"):
+        remote.push(world.config(), url)
+    restored = moved(world, tmp_path / "restored")
+    remote.pull(restored.config(), url)
+    assert lying(restored) == lying(other)
+
+
+def test_two_of_other_sources_who_push_at_once(world, url, tmp_path, monkeypatch):
+    """One place collects the sources of several machines, also where they push at the same time."""
+    (tmp_path / "other").mkdir()
+    with World(tmp_path / "other", limit=10) as other:
+        other.add(int(other.clock()) - 50, 3)
+        config = replace(other.config(), sources=(replace(other.source(), name="second"),))
+        assert export(config).exit_code == 0
+        monkeypatch.setattr(other, "config", lambda: config)
+        pushing_meanwhile(monkeypatch, other, url)
+        done = remote.push(world.config(), url)
+        both = moved(world, tmp_path / "both")
+        remote.pull(both.config(), url)
+        assert (done.head, lying(both)) == (2, lying(world) | lying(other))
+        assert remote.pull(other.config(), url).segments == len(list(world.folder.archive.rglob("*.parquet")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", ["push", "pull"])
+def test_interrupted_anywhere_it_goes_on(world, tmp_path, monkeypatch, direction):
+    """A push or pull that fails at any place leaves what was there before true; made again, it ends well."""
+    url = str(tmp_path / "elsewhere")
+    remote.push(world.config(), url)
+    other = moved(world, tmp_path / "other")
+    remote.pull(other.config(), url)
+    turn(world, 4)
+    if direction == "pull":
+        remote.push(world.config(), url)
+    points = {"push": ("objects.put", "remote.copied", "remote.headed"), "pull": ("remote.pulled", "files.renamed")}
+    copies = 0
+    for point in points[direction]:
+        for times in range(1, 100):
+            copies += 1
+            place = shutil.copytree(url, tmp_path / f"elsewhere-{copies}")
+            here = twin(world if direction == "push" else other, tmp_path / f"here-{copies}")
+            monkeypatch.setattr(failpoints, "_plan", {point: ("raise", times)})
+            monkeypatch.setattr(failpoints, "_passed", {})
+            act = getattr(remote, direction)
+            try:
+                act(here.config(), str(place))
+            except FailpointError:
+                monkeypatch.undo()
+                restored = moved(world, tmp_path / f"restored-{copies}")
+                remote.pull(restored.config(), str(place))
+                assert lying(restored) in (lying(other), lying(world))
+                act(here.config(), str(place))
+            else:
+                monkeypatch.undo()
+                assert times > 1, f"{point} is never passed"
+                break
+            assert lying(here) == lying(world)
+            remote.pull(restored.config(), str(place))
+            assert lying(restored) == lying(world)
+
+
+def test_damage_here_goes_no_further(world, url):
+    """A segment that is not what was written is named, and not pushed."""
+    path = world.archive().path(1)
+    content = bytearray(path.read_bytes())
+    content[40] ^= 1
+    path.write_bytes(content)
+    with pytest.raises((CheckFailedError, FolderError), match=path.name):
+        remote.push(world.config(), url)
+    assert objects.place(url).names("heads/") == []
+
+
+def test_damage_is_mended_from_there(world, url):
+    """What is damaged or missing in the folder comes back from where it was pushed."""
+    remote.push(world.config(), url)
+    before = lying(world)
+    archive = world.archive()
+    archive.path(1).write_bytes(b"nothing of the kind")
+    archive.path(archive.last).unlink()
+    next(path for path in world.folder.blobs.rglob("*") if path.is_file()).write_bytes(b"no image")
+    remote.pull(world.config(), url)
+    assert lying(world) == before
+    (world.folder.archive / "prod" / ledger.NAME).write_bytes(b"no ledger\n")
+    remote.pull(world.config(), url)
+    assert lying(world) == before
+    assert verify(world.config()).unexplained == 0
+
+
+@pytest.mark.parametrize("what", ["segments/", "blobs/", "heads/"])
+def test_damage_there(world, url, tmp_path, what):
+    """An object that is not what was pushed is named, and no segment of it is believed."""
+    remote.push(world.config(), url)
+    there = objects.place(url)
+    name = there.names(what)[-1]
+    there.put(name, there.read(name)[:-3] + b"xyz")
+    restored = moved(world, tmp_path / "restored")
+    with pytest.raises((CheckFailedError, FolderError), match=name.rpartition("/")[2]):
+        remote.pull(restored.config(), url)
+
+
+def test_an_older_copy_is_no_news(world, url):
+    """A folder that has gone on since is not put back to what was pushed."""
+    remote.push(world.config(), url)
+    turn(world, 2)
+    before = lying(world)
+    with pytest.raises(FolderError, match="does not go on from it"):
+        remote.pull(world.config(), url)
+    assert lying(world) == before
+
+
+def test_what_was_forgotten_here_does_not_come_back(world, url):
+    """A copy that may hold what was forgotten here is not pulled."""
+    remote.push(world.config(), url)
+    forget(world.config(), ids=[GONE])
+    with pytest.raises(FolderError, match="forgot completions"):
+        remote.pull(world.config(), url)
+
+
+def test_old_heads_go(world, url):
+    """Of former heads a few stay, however often one pushes."""
+    for _ in range(remote._KEPT + 2):
+        world.clock.advance(HOUR)
+        assert world.run(parquet=False, duckdb=False).exit_code == 0
+        remote.push(world.config(), url)
+    assert len(objects.place(url).names("heads/")) == remote._KEPT
+
+
+def test_it_is_told_what_was_done(world, url, tmp_path):
+    """The commands say what was copied, where nothing was pushed, and where each segment is."""
+    config = {"PIPELINE_DATA": str(world.data), "PIPELINE_CONFIG": ""}
+    empty = pipeline("archive", "pull", url, **config | {"PIPELINE_DATA": str(tmp_path / "x")} | store_of(url))
+    assert (empty.returncode, empty.stdout) == (78, "")
+    assert "no archive was pushed to" in empty.stderr
+    pushed = pipeline("archive", "push", url, **config | store_of(url))
+    assert (pushed.returncode, pushed.stderr) == (0, "")
+    held = len(list(world.folder.archive.rglob("*.parquet")))
+    assert pushed.stdout.startswith(f"{held} segments and 1 blob pushed, ")
+    again = pipeline("archive", "push", url, **config | store_of(url))
+    assert again.stdout == f"nothing new: {held} segments at {url}, head 1\n"
+    listed = pipeline("archive", "list", url, **store_of(url)).stdout.splitlines()
+    assert (len(listed), {line.startswith(url) for line in listed}) == (held, {True})
+
+
+def store_of(url):
+    """Return what of the environment finds a bucket."""
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")} if "://" in url else {}
