@@ -36,7 +36,7 @@ NAMES: tuple[str, ...] = (
     "forget.buried",
     "forget.rewritten",
     "forget.rebuilt",
-    "objects.put",
+    "remote.put",
     "remote.copied",
     "remote.headed",
     "remote.pulled",

@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 
 from pipeline import files
 from pipeline.errors import ConfigError, RefusedError, ServerError, UsageError
-from pipeline.failpoints import reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +103,6 @@ class Folder:
         with files.explained(path):
             files.make_folder(path.parent)
             files.write_whole(path, content, scratch=self._root / _TEMP)
-        reach("objects.put")
 
     def put_new(self, name: str, content: bytes) -> bool:
         """Write a file and give it a name that nobody has."""
@@ -121,7 +119,6 @@ class Folder:
                 return False
             finally:
                 new.unlink(missing_ok=True)
-        reach("objects.put")
         return True
 
     @staticmethod
@@ -178,7 +175,6 @@ class Bucket:
         """Put an object in one request: whoever is killed leaves no half of it, nor parts that nobody lists."""
         with self._explained():
             self._store.put(self._at, name, content, use_multipart=False)
-        reach("objects.put")
 
     def put_new(self, name: str, content: bytes) -> bool:
         """Put an object on condition that there is none (If-None-Match)."""
@@ -187,7 +183,6 @@ class Bucket:
                 self._store.put(self._at, name, content, mode="create", use_multipart=False)
             except (self._store.exceptions.AlreadyExistsError, self._store.exceptions.PreconditionError):
                 return False
-        reach("objects.put")
         return True
 
     def remove(self, name: str) -> None:

@@ -137,6 +137,7 @@ class _Push:
             content = path.read_bytes()
             _insist_on_hash(content, name, str(path), "restore it from a backup, or pull it from where it was pushed")
             self._there.put(name, content)
+            reach("remote.put")
             hint = "push again; if that does not help, use another place"
             _insist_on_hash(self._there.read(name), name, self._there.url(name), hint)
             return len(content)

@@ -234,7 +234,7 @@ def test_interrupted_anywhere_it_goes_on(world, tmp_path, monkeypatch, direction
     turn(world, 4)
     if direction == "pull":
         remote.push(world.config(), url)
-    points = {"push": ("objects.put", "remote.copied", "remote.headed"), "pull": ("remote.pulled", "files.renamed")}
+    points = {"push": ("remote.put", "remote.copied", "remote.headed"), "pull": ("remote.pulled", "files.renamed")}
     copies = 0
     for point in points[direction]:
         for times in range(1, 100):
