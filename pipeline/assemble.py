@@ -150,8 +150,11 @@ def _parquet(config: Config, folder: DataFolder, root: Path) -> ParquetDestinati
     )
 
 
-def publish(config: Config, folder: DataFolder, *, anew: bool = False) -> PublishResult:
-    """Publish what the closed writer holds as the snapshot that readers open; ``anew`` also where it looks the same."""
+def publish(config: Config, folder: DataFolder, *, anew: bool = False, is_ready: bool = False) -> PublishResult:
+    """Publish what the closed writer holds as the snapshot that readers open; ``anew`` also where it looks the same.
+
+    ``is_ready`` says that the writer's file was open since the folder is owned, and is closed.
+    """
     from pipeline.load import snapshot  # noqa: PLC0415 - only where DuckDB is switched on
 
     return snapshot.publish(
@@ -162,6 +165,7 @@ def publish(config: Config, folder: DataFolder, *, anew: bool = False) -> Publis
         logprobs=config.logprobs,
         cost=config.cost,
         anew=anew,
+        is_ready=is_ready,
     )
 
 

@@ -347,8 +347,10 @@ class _Night:
         """Publish what the writer holds; a failure leaves the former snapshot and fails the destination."""
         if not self._config.duckdb:
             return
+        loaded = [result for result in self._destinations if result.destination == "duckdb" and not result.error]
+        has_news = any(result.segments for result in loaded)
         try:
-            done = assemble.publish(self._config, self._folder)
+            done = assemble.publish(self._config, self._folder, anew=has_news, is_ready=bool(loaded))
         except PipelineError as error:
             self._destinations.append(
                 DestinationResult("snapshot", error.exit_code, error=error.message, hint=error.hint or None)

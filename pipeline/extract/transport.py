@@ -7,6 +7,7 @@ are not followed: the key goes to the configured host and to no other.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import socket
 import ssl
@@ -87,6 +88,12 @@ class Answer:
     """The host that a redirect names."""
 
 
+@functools.cache
+def _usual_trust() -> ssl.SSLContext:
+    """Return the certificates that are believed without a setting; reading them takes longer than a small night."""
+    return httpx.create_ssl_context()
+
+
 class BrokenError(Exception):
     """No whole answer came; another attempt may bring one."""
 
@@ -110,9 +117,7 @@ class Transport:
             self._list_url = address.list_url
             self._fixed = address.query
             self._headers = dict(headers)
-            self._trust = (
-                ssl.create_default_context(cafile=address.ca_file) if address.ca_file else httpx.create_ssl_context()
-            )
+            self._trust = ssl.create_default_context(cafile=address.ca_file) if address.ca_file else _usual_trust()
             self._under = tracing.here()
             self._of_thread = threading.local()
             self._opened: list[httpx.Client] = []

@@ -45,10 +45,15 @@ def publish(  # noqa: PLR0913 - each has a name
     logprobs: bool = False,
     cost: Cost | None = None,
     anew: bool = False,
+    is_ready: bool = False,
 ) -> PublishResult:
-    """Replace the snapshot by the writer's file, which nobody may have open, if it shows anything else, or ``anew``."""
-    # Opening it takes in the log that a killed run left; closing it leaves none.
-    DuckDBDestination(writer, logprobs=logprobs, cost=cost).close()
+    """Replace the snapshot by the writer's file, which nobody may have open, if it shows anything else, or ``anew``.
+
+    ``is_ready`` says that the file was opened by today's destination and closed.
+    """
+    if not is_ready:
+        # Opening it takes in the log that a killed run left, and makes its views today's; closing it leaves no log.
+        DuckDBDestination(writer, logprobs=logprobs, cost=cost).close()
     if _log(writer).exists():
         raise TryAgainError(f"{_log(writer)} did not go away", hint="run again")
     reach("snapshot.checkpointed")
