@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+import pipeline.load.duckdb as door
 from pipeline import failpoints
 from pipeline.errors import DiskFullError, FolderInUseError, RefusedError, TryAgainError
 from pipeline.failpoints import FailpointError
@@ -20,6 +21,12 @@ from pipeline.schema import TABLES, describe
 
 from .conformance import Conformance
 from .made import DAY, TENTH, Memory, Source, Version, example, in_order
+
+
+@pytest.fixture(autouse=True)
+def _made_anew(monkeypatch):
+    """Let each file be made, and none begin as a copy."""
+    monkeypatch.setattr(door, "_prepared", door._prepared.__wrapped__)
 
 
 class TestDuckDB(Conformance):
