@@ -159,7 +159,7 @@ class _Night:
             raise next(iter(self._damaged.values()))
         if not self._damaged:
             forget.finish(self._config, self._folder, list(archives.values()), self._stop)
-            forget.remove_blobs_of_the_killed(self._folder, list(archives.values()))
+            forget.remove_blobs_of_the_killed(self._config, self._folder, list(archives.values()))
         before = dict(self._told)
         self._accounts = {source: archive.account for source, archive in archives.items()}
         beside = Beside(self._config, [source.name for source in self._sources if source.name in archives], lock)

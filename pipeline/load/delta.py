@@ -13,7 +13,7 @@ import contextlib
 import json
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
@@ -40,19 +40,20 @@ from pipeline.load.rewrite import (
     prefix,
     prefix_of,
     rewritten,
-    sources_of,
     sources_in,
+    sources_of,
     without,
     written,
 )
 from pipeline.schema import TABLES, describe, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pyarrow.dataset as ds
 
     from pipeline.handoff import Batch
+    from pipeline.load.change import Change
     from pipeline.load.place import Place
 
 LAYOUT = "pipeline.layout"
@@ -60,6 +61,8 @@ LAYOUT = "pipeline.layout"
 ATTEMPTS = 16
 #: Readers must not see a completion before its children: it comes last.
 _ORDER = (*(name for name in TABLES if name != "completions"), "completions")
+#: Characters of a server's words that are told.
+_SAID = 300
 #: Words of a message, and the error it becomes.
 _MEANINGS: tuple[tuple[tuple[str, ...], type[PipelineError], str, str], ...] = (
     (
@@ -120,9 +123,12 @@ class DeltaDestination:
     def load(self, batches: Sequence[Batch], *, settle: bool = True) -> None:
         """Take every table on by what it does not hold yet, each in one commit; always settled."""
         del settle
+        changes: dict[int, Change | None] = {}
         with _door(self._place):
+            if batches:
+                self._place.change_modes()
             for name in _ORDER if batches else ():
-                self._take_on(self._stores[name], batches)
+                _take_on(self._stores[name], batches, changes)
         self._has_loaded = self._has_loaded or bool(batches)
 
     def settle(self) -> None:
@@ -167,20 +173,6 @@ class DeltaDestination:
             sources = sorted({source for store in self._stores.values() for source in sources_of(store)})
             return {source: [store.held(source) for store in self._stores.values()] for source in sources}
 
-    @staticmethod
-    def _take_on(store: Store, batches: Sequence[Batch]) -> None:
-        source = batches[0].bookmark.source
-
-        def plan(store: Store) -> _Plan | None:
-            change = work_out(batches, store.held(source))
-            if change is None:
-                return None
-            coming, going = rewritten(store, change)
-            reach("delta.written")
-            return _Plan(tuple(coming), tuple(going), {source: change.bookmark.segment})
-
-        _commit(store, plan)
-
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
@@ -189,6 +181,22 @@ class _Plan:
     coming: tuple[File, ...]
     going: tuple[File, ...]
     bookmarks: Mapping[str, int]
+
+
+def _take_on(store: Store, batches: Sequence[Batch], changes: dict[int, Change | None]) -> None:
+    """Load what a table does not hold; ``changes`` remembers what was worked out, by the segment held before."""
+    source = batches[0].bookmark.source
+
+    def plan(store: Store) -> _Plan | None:
+        if (held := store.held(source)) not in changes:
+            changes[held] = work_out(batches, held)
+        if (change := changes[held]) is None:
+            return None
+        coming, going = rewritten(store, change)
+        reach("delta.written")
+        return _Plan(tuple(coming), tuple(going), {source: change.bookmark.segment})
+
+    _commit(store, plan)
 
 
 def _commit(store: Store, plan: Callable[[Store], _Plan | None]) -> None:
@@ -449,5 +457,5 @@ def _translate(place: Place, error: Exception) -> PipelineError:
     for words, kind, sentence, hint in _MEANINGS:
         if any(one in said for one in words):
             return kind(f"delta: {sentence} {place.root}", hint=hint)
-    first = said.splitlines()[0] if said else type(error).__name__
-    return TryAgainError(f"delta: {place.root}: {first}", hint="run again; what was committed is intact")
+    short = " ".join(said.split())[:_SAID] or type(error).__name__
+    return TryAgainError(f"delta: {place.root}: {short}", hint="run again; what was committed is intact")

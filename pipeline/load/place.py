@@ -11,7 +11,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -55,7 +55,7 @@ class Place:
         """The root, where it is a folder."""
         if is_url(self.root):
             return None
-        return Path(unquote(urlsplit(self.root).path) if "://" in self.root else self.root)
+        return Path(self.root)
 
     def uri(self, table: str) -> str:
         """Name a table as delta-rs takes it."""
@@ -68,11 +68,14 @@ class Place:
         return text
 
     def prepare(self, table: str) -> None:
-        """Make a table's folder, with today's modes."""
-        if (root := self.folder) is None:
-            return
-        self._make_folder(root / table / _LOG)
-        if self.is_ours and root.stat().st_mode & 0o777 != self.folder_mode:
+        """Make a table's folder."""
+        if self.folder:
+            self._make_folder(self.folder / table / _LOG)
+
+    def change_modes(self) -> None:
+        """Give all that was written under another ``share`` setting today's modes."""
+        root = self.folder if self.is_ours else None
+        if root and root.exists() and root.stat().st_mode & 0o777 != self.folder_mode:
             for path in root.rglob("*"):
                 path.chmod(self.folder_mode if path.is_dir() else self.file_mode)
             root.chmod(self.folder_mode)  # last, so that it is redone where it is interrupted
