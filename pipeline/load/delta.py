@@ -337,6 +337,7 @@ class _Table:
         """Make the table, empty; what has another layout is emptied, what is damaged goes."""
         if self._is_damaged:
             self.place.discard(self.name)
+            self._is_damaged = False
         self.place.prepare(self.name)
         self._table = DeltaTable.create(
             self.uri,

@@ -116,9 +116,9 @@ class Place:
                 filesystem.delete_file(path)
 
     def discard(self, table: str) -> None:
-        """Remove a table of a folder whole."""
+        """Remove the log of a table in a folder; data files stay, for some may be staged."""
         if self.folder:
-            shutil.rmtree(self.folder / table, ignore_errors=True)
+            shutil.rmtree(self.folder / table / _LOG)
 
     def settle(self, table: str, version: int) -> None:
         """Make a version of a table's log, which delta-rs leaves to the kernel, durable and give it its mode."""

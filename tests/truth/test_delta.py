@@ -23,22 +23,13 @@ from pipeline.schema import TABLES
 from pipeline.verify import verify
 from tests.load import s3
 from tests.load.made import in_order
+from tests.load.s3 import server  # noqa: F401 - a fixture
 from tests.load.test_delta import rows_of
 
 from .test_kills import Victim
 from .world import HOUR, World, rows_of_parquet
 
 WHERE = ["folder", pytest.param("server", marks=pytest.mark.skipif(s3.program() is None, reason="no SeaweedFS here"))]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """Serve a bucket; where there is no server, nothing."""
-    if s3.program() is None:
-        yield {}
-        return
-    with s3.serving(tmp_path_factory.mktemp("s3")) as options:
-        yield options
 
 
 class DeltaWorld(World):
@@ -83,7 +74,7 @@ def told(options):
 
 
 @pytest.fixture(params=WHERE)
-def world(request, tmp_path, server, monkeypatch):
+def world(request, tmp_path, server, monkeypatch):  # noqa: F811 - pytest hands it in
     """Serve completions, and a place for Delta tables."""
     with DeltaWorld(tmp_path) as one:
         if request.param == "server":
@@ -127,7 +118,7 @@ def test_a_life(world):
 
 
 def test_a_changed_row_is_named_and_mended(world):
-    """verify names a row that somebody took away, and a rebuild puts it back; a table that is lost comes back too."""
+    """A row that somebody took away is named by verify, and a rebuild puts it back."""
     world.lives()
     options = told(world.options)
     lost = world.tables()["completions"][0]["id"]
@@ -141,7 +132,7 @@ def test_a_changed_row_is_named_and_mended(world):
 
 
 def test_what_is_forgotten_is_in_no_version(world):
-    """After forgetting no file, of data or log, current or old, says anything of the completion; others are all there."""
+    """After forgetting no file, of data or log, current or old, says anything of it; all others are there."""
     world.lives()
     (forgotten,) = world.add(int(world.clock()) - 3, metadata={"user": "needle-in-metadata"})
     (kept,) = world.add(int(world.clock()) - 3)
@@ -174,7 +165,7 @@ def test_no_content_is_in_the_log(world):
 def test_modes(tmp_path, share, modes):
     """The tables are private, or the group's to read, log and all, whatever the umask, also where share changes."""
     with DeltaWorld(tmp_path) as world:
-        for setting, wanted in (("none" if share == "group" else "group", None), (share, modes)):
+        for setting in ("none" if share == "group" else "group", share):
             before = os.umask(0)
             try:
                 world.add(int(world.clock()) - 3)
@@ -183,7 +174,7 @@ def test_modes(tmp_path, share, modes):
                 os.umask(before)
             world.clock.advance(HOUR)
         found = [world.folder.delta, *world.folder.delta.rglob("*")]
-        assert {stat.S_IMODE(path.stat().st_mode) for path in found} == wanted
+        assert {stat.S_IMODE(path.stat().st_mode) for path in found} == modes
 
 
 def test_two_data_folders_share_a_place(tmp_path):
