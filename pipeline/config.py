@@ -221,10 +221,10 @@ def _path(value: Any) -> Path:
 def _place(value: Any) -> bool | str:
     if isinstance(value, bool):
         return value
-    place = value.strip().rstrip("/") if isinstance(value, str) else ""
+    place = value.strip() if isinstance(value, str) else ""
     if not place or ("://" in place and not _OBJECTS.fullmatch(place)):
         raise ValueError("must be true, false, a folder, or a URL such as s3://bucket/folder, without a key or a query")
-    return place
+    return place.rstrip("/") or "/"
 
 
 def _options(value: Any) -> dict[str, str]:
@@ -248,7 +248,9 @@ def _one_of(*allowed: object) -> Callable[[Any], Any]:
 
 SETTINGS: dict[str, Setting] = {
     "data": Setting("The data folder.", _path),
-    "share": Setting('"group" lets the group read the Parquet dataset and the snapshot.', _one_of("none", "group")),
+    "share": Setting(
+        '"group" lets the group read Parquet dataset, Delta tables and snapshot.', _one_of("none", "group")
+    ),
 }
 SOURCE_SETTINGS: dict[str, Setting] = {
     "base_url": Setting("Where the API is.", _url),
