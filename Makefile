@@ -63,7 +63,7 @@ soak: .venv/made strace ## Attack a data folder for hours, and write what was se
 fuzz: .venv-fuzz/made ## Try random pages on decoding and flattening, led by coverage (RUNS=20000)
 	.venv-fuzz/bin/python tests/fuzz/fuzz_page.py -runs=$(or $(RUNS),20000)
 
-mutate: .venv/made ## Break the program one rule at a time: the tests must notice (NAMES="'401 retried'")
+mutate: .venv/made .venv-delta/made ## Break the program one rule at a time: the tests must notice (NAMES="'401 retried'")
 	@$(BIN)/python -m tests.mutations $(NAMES)
 
 bench: .venv/made .venv-bench/made ## Measure speed and memory in minutes, as ratios (ARGS="export --count 20000")

@@ -113,7 +113,7 @@ class Delta:
     @property
     def is_being_loaded(self) -> bool:
         """Whether a load was interrupted between two tables."""
-        return self._tables.is_being_loaded
+        return self._tables.is_being_loaded(self._sources)
 
     def bookmarks(self) -> Mapping[str, int]:
         """Return the last segment by source that all tables claim."""

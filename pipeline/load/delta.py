@@ -110,11 +110,9 @@ class DeltaDestination:
         with _door(self._place):
             return self.is_there and not all(table.is_current for table in self._tables.values())
 
-    @property
-    def is_being_loaded(self) -> bool:
-        """Whether a load was interrupted, or is under way: some tables are as before it and some as after it."""
-        held = self._held()
-        return any(len(set(numbers)) > 1 for numbers in held.values())
+    def is_being_loaded(self, sources: Sequence[str]) -> bool:
+        """Tell whether a load of one of these was interrupted: some tables are as before it and some as after it."""
+        return any(len(set(numbers)) > 1 for source, numbers in self._held().items() if source in sources)
 
     def bookmarks(self) -> Mapping[str, int]:
         """Return the last segment by source that every table holds."""

@@ -25,6 +25,7 @@ from tests.load import s3
 from tests.load.made import in_order
 from tests.load.s3 import server  # noqa: F401 - a fixture
 from tests.load.test_delta import rows_of
+from tests.test_readme import blocks
 
 from .test_kills import Victim
 from .world import HOUR, World, rows_of_parquet
@@ -159,6 +160,16 @@ def test_no_content_is_in_the_log(world):
     logs = [text for text in everything(world) if "commitInfo" in text or "'metaData'" in text]
     assert len(logs) >= 3 * len(TABLES)
     assert [word for word in ("needle-in-metadata", "I am c", "'c0'", '"c0"', "call-c") if word in "".join(logs)] == []
+
+
+@pytest.mark.parametrize("snippet", [snippet for snippet in blocks("python") if "delta" in snippet])
+def test_the_readme_reads_them(tmp_path, monkeypatch, snippet):
+    """The README's snippets for Delta tables run as they stand, in DuckDB and in polars."""
+    with DeltaWorld(tmp_path) as world:
+        world.add(int(world.clock()) - 3)
+        assert world.run().exit_code == 0
+    monkeypatch.chdir(tmp_path)
+    exec(compile(snippet, "README.md", "exec"), {})  # noqa: S102 - the README is ours
 
 
 @pytest.mark.parametrize(("share", "modes"), [("none", {0o700, 0o600}), ("group", {0o750, 0o640})])
