@@ -117,7 +117,8 @@ class Delta:
 
     def bookmarks(self) -> Mapping[str, int]:
         """Return the last segment by source that all tables claim."""
-        return {source: held for source, held in self._tables.bookmarks().items() if source in self._sources}
+        known = self._tables.bookmarks()
+        return {source: known[source] for source in known if self._tables.place.is_ours or source in self._sources}
 
     def differences_of_files(self, *, logprobs: bool) -> Iterator[Difference]:
         """Name the tables that are missing, or of another layout."""
@@ -129,8 +130,9 @@ class Delta:
         """Let a connection read the tables through Arrow; return by table what to compare."""
         for name, dataset in self._tables.datasets().items():
             connection.register(f"delta_{name}", dataset)
-        ours = ", ".join(map(quoted, self._sources)) or "NULL"
-        return {name: f"(FROM delta_{name} WHERE source IN ({ours}))" for name in TABLES}
+        named = ", ".join(map(quoted, self._sources)) or "NULL"
+        where = "true" if self._tables.place.is_ours else f"source IN ({named})"
+        return {name: f"(FROM delta_{name} WHERE {where})" for name in TABLES}
 
 
 Place = Parquet | DuckDB | Delta

@@ -13,6 +13,7 @@ import contextlib
 import json
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -29,7 +30,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from pyarrow.fs import FileSystem, PyFileSystem
 
 from pipeline import files
-from pipeline.errors import ConfigError, DiskFullError, PipelineError, RefusedError, TryAgainError
+from pipeline.errors import ConfigError, DiskFullError, FolderError, PipelineError, RefusedError, TryAgainError
 from pipeline.failpoints import reach
 from pipeline.load.change import work_out
 from pipeline.load.merge import row_groups
@@ -70,6 +71,12 @@ _MEANINGS: tuple[tuple[tuple[str, ...], type[PipelineError], str, str], ...] = (
         DiskFullError,
         "no space left while writing",
         "free some space and run again; what was committed is intact",
+    ),
+    (
+        ("not found", "No such file"),
+        FolderError,
+        "something is missing in",
+        "see whether the place is still there; `pipeline rebuild delta` makes the tables anew",
     ),
     (
         ("Permission denied", "Access Denied", "AccessDenied", "403 Forbidden", "InvalidAccessKeyId", "SignatureDoes"),
@@ -144,7 +151,7 @@ class DeltaDestination:
         """Put what was staged in the place of the sources' files, table by table, each in one commit."""
         with _door(self._place):
             for name, staged in self._staged.items():
-                _commit(self._tables[name], lambda table, staged=staged: _exchange(table, staged))  # type: ignore[misc]
+                _commit(self._tables[name], partial(_exchange, staged=staged))
 
     def purge(self) -> None:
         """Delete every data file of the sources held that the newest versions do not refer to: no old one keeps it."""
@@ -295,7 +302,7 @@ class _Table:
             self._make()
             raise CommitFailedError("made just now: who else knows of it may have been first")
         now = int(time.time() * 1000)
-        actions = [
+        actions: list[AddAction | RemoveAction] = [
             *(AddAction(one.path, one.size, {"created_date": one.date}, now, True, _stats(one)) for one in coming),
             *(RemoveAction(one.path, True, now, one.size, {"created_date": one.date}) for one in going),
         ]
@@ -388,7 +395,7 @@ class _Staged:
 
 
 def _exchange(table: Store, staged: _Staged) -> _Plan | None:
-    """Say what puts the staged files in the place of all the table's files of their sources."""
+    """Say what puts the staged files in the place of all files; of their sources, where others write too."""
     coming, going = list(staged.files()), []
     for file in table.files():
         if table.place.is_ours or file.source in staged.bookmarks:
@@ -399,7 +406,10 @@ def _exchange(table: Store, staged: _Staged) -> _Plan | None:
             coming += written(table, row_groups(rows for rows in others if rows.num_rows), file.date, None)
     known = {file.path for file in going} & {file.path for file in coming}  # the commit was heard, and not its answer
     coming, going = ([file for file in files_ if file.path not in known] for files_ in (coming, going))
-    return _Plan(tuple(coming), tuple(going), staged.bookmarks) if coming or going or staged.bookmarks else None
+    # Where all goes, what is not in the archive any more is not held any more.
+    none = dict.fromkeys(sources_of(table), 0) if table.place.is_ours else {}
+    bookmarks = {**none, **staged.bookmarks}
+    return _Plan(tuple(coming), tuple(going), bookmarks) if coming or going or bookmarks else None
 
 
 def _file(row: Mapping[str, object]) -> File:

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("deltalake", reason="deltalake is not here: `make test-all` runs these tests in .venv-delta")
 
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from pipeline.forget import forget
 from pipeline.nightly import export
@@ -123,11 +123,17 @@ def test_a_changed_row_is_named_and_mended(world):
     world.lives()
     options = told(world.options)
     lost = world.tables()["completions"][0]["id"]
-    DeltaTable(f"{world.root()}/completions", storage_options=options or None).delete(f"id = '{lost}'")
+    table = DeltaTable(f"{world.root()}/completions", storage_options=options or None)
+    table.delete(f"id = '{lost}'")
     (problem,) = verify(world.config()).problems
     assert problem.kind == "delta-differs"
     assert lost in problem.message
     assert problem.repair == "pipeline rebuild delta"
+    if world.place is True:  # elsewhere they may be another data folder's
+        rows = table.to_pyarrow_dataset().to_table()
+        foreign = rows.set_column(rows.column_names.index("source"), rows.schema.field("source"), [["x"] * len(rows)])
+        write_deltalake(table, foreign, mode="append")
+        assert any(problem.where.startswith("completions, x,") for problem in verify(world.config()).problems)
     assert [one.error for one in repair(world.config(), "delta")] == [None]
     world.prove()
 
@@ -237,16 +243,18 @@ class DeltaVictim(Victim, DeltaWorld):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["delta.written", "delta.committed", "files.renamed"])
 def test_a_killed_run_is_mended_by_the_next(tmp_path, name):
     """SIGKILL before, between and after commits, at first and later: the next run makes all tables right."""
     with DeltaVictim(tmp_path / "victim") as victim:
-        for number in (1, 2, 7, 11, 12):
+        for number in (1, 7, 11):
             victim.run_and_die(f"{name}=kill:{number}")
             victim.recover()
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["delta.committed", "delta.written", "rebuild.loaded", "forget.rebuilt"])
 def test_a_killed_rebuild_or_forgetting_is_finished(tmp_path, name):
     """SIGKILL while tables are made anew: readers see old or new ones, and what comes next finishes."""
@@ -254,7 +262,7 @@ def test_a_killed_rebuild_or_forgetting_is_finished(tmp_path, name):
         victim.something_happens()
         victim.recover()
         ids = sorted(row["id"] for row in victim.tables()["completions"])
-        for number in (1, 3, 11):
+        for number in (1, 11):
             forgotten = ids.pop()
             command = ("forget", "--id", forgotten, "--yes")
             victim.dies(f"{name}=kill:{number}", command)
@@ -267,12 +275,13 @@ def test_a_killed_rebuild_or_forgetting_is_finished(tmp_path, name):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_kills_at_any_time(tmp_path):
     """SIGKILL at random moments of a run."""
     at = random.Random(3)
     with DeltaVictim(tmp_path / "victim") as victim:
         victim.something_happens()
         victim.recover()
-        for _ in range(6):
+        for _ in range(4):
             victim.run_for(at.uniform(0.5, 3.0))
             victim.recover()
