@@ -14,7 +14,9 @@ from threading import Barrier
 import duckdb
 import pytest
 
+from pipeline import failpoints
 from pipeline.errors import RefusedError, TryAgainError
+from pipeline.failpoints import FailpointError
 from pipeline.schema import TABLES
 
 from . import s3
@@ -258,6 +260,20 @@ def test_it_is_partitioned_described_and_says_no_content(tmp_path):
     log = "".join(path.read_text() for path in (tmp_path / "delta").glob("*/_delta_log/*.json"))
     assert "needle" not in log
     assert "chatcmpl" not in log
+
+
+def test_completions_come_last(tmp_path):
+    """A load that ends before its last commit has changed every table but completions."""
+    suite, source, model = TestDelta(), Source(), Memory()
+    batches = [source.batch(example()), source.batch(example(text="edited"), Version("b", messages=1))]
+    suite.load(tmp_path, batches[:1])
+    before = suite.contents(tmp_path)
+    for batch in batches:
+        model.load([batch])
+    with failpoints.armed(f"delta.written=raise:{len(TABLES)}"), pytest.raises(FailpointError):
+        suite.load(tmp_path, batches[1:])
+    assert suite.contents(tmp_path) == model.contents() | {"completions": before["completions"]}
+    assert suite.open(tmp_path).bookmarks() == {"prod": 1}
 
 
 def test_small_files_take_new_rows_in(tmp_path):

@@ -29,7 +29,7 @@ DELTA = (
         "pipeline/load/delta.py",
         'for name in TABLES if name != "completions"), "completions")',
         "for name in TABLES),)",
-        ("tests/load/test_delta.py::TestDelta::test_failure_at_every_step",),
+        ("tests/load/test_delta.py::test_completions_come_last",),
         _WHERE,
     ),
     Mutation(
