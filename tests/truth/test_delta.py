@@ -38,9 +38,11 @@ class DeltaWorld(World):
 
     place: bool | str = True
     options: dict[str, str] = {}  # noqa: RUF012 - set for one test, and never changed
+    logprobs = False
 
     def config(self, **settings):
-        return replace(super().config(**settings), delta=self.place, delta_options=self.options)
+        made = super().config(**settings)
+        return replace(made, delta=self.place, delta_options=self.options, logprobs=self.logprobs)
 
     def root(self):
         return str(self.folder.delta) if self.place is True else self.place
@@ -116,6 +118,17 @@ def test_a_life(world):
     world.prove()
     world.lives()
     world.prove()
+
+
+def test_tables_of_another_layout_are_made_anew(tmp_path):
+    """Where the tables are to be others, a run makes them anew from the archive, and goes on from there."""
+    with DeltaWorld(tmp_path) as world:
+        world.add(int(world.clock()) - 5, 3)
+        assert world.run().exit_code == 0
+        world.logprobs = True
+        world.add(int(world.clock()) - 3)
+        assert world.run().exit_code == 0
+        world.prove()
 
 
 def test_a_changed_row_is_named_and_mended(world):
