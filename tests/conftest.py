@@ -48,7 +48,7 @@ def _sealed(monkeypatch, tmp_path_factory):
     home.mkdir(exist_ok=True)
     monkeypatch.setenv("HOME", str(home))
     for name in list(os.environ):
-        if name.startswith(("OPENAI_", "AZURE_", "PIPELINE_", "OTEL_")) and not name.startswith(
+        if name.startswith(("OPENAI_", "AZURE_", "AWS_", "PIPELINE_", "OTEL_")) and not name.startswith(
             ("PIPELINE_TEST", "PIPELINE_OTHER")
         ):
             monkeypatch.delenv(name)

@@ -68,7 +68,7 @@ def serving(folder):
             await_bucket(server, f"http://127.0.0.1:{told['filer.port']}", options["aws_endpoint"], folder)
             yield options
         finally:
-            server.terminate()
+            server.kill()  # in peace it would take a quarter of a minute, and nobody needs what it holds
 
 
 def free_ports(count):
