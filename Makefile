@@ -8,7 +8,7 @@ OF_DUCKDB := tests/extract tests/archive tests/transform tests/load tests/truth 
 # The Pythons that the program is for.
 VERSIONS := 3.11 3.12 3.13
 # Where tests find what the program itself does not need.
-BESIDE := $(foreach name,duckdb1 focus core notebook schedulers airflow,.venv-$(name)/made)
+BESIDE := $(foreach name,duckdb1 focus core notebook delta schedulers airflow,.venv-$(name)/made)
 UV := .venv-uv/bin/uv pip install --quiet --no-deps --require-hashes
 PROMETHEUS := .venv-prometheus
 STAGES := pipeline/extract/*,pipeline/archive/*,pipeline/transform/*,pipeline/load/*
@@ -32,6 +32,7 @@ test-all: test $(BESIDE) browser strace prometheus ## Run all tests, the propert
 		$(BIN)/python -m pytest -n 2 -m "slow or hypothesis or both_duckdbs"
 	PIPELINE_OTHER_PYTHON=$(CURDIR)/$(BIN)/python \
 		$(BIN1)/python -m pytest -n 2 -m "not slow or both_duckdbs" --cov --cov-report= $(OF_DUCKDB)
+	.venv-delta/bin/python -m pytest -n 2 --cov --cov-append --cov-report= tests/load/test_delta.py tests/truth/test_delta.py
 	$(BIN1)/python -m coverage report --include='$(STAGES)' --fail-under=95
 
 # Reports are looked at in a real browser, which root gets on Debian; elsewhere these tests are skipped, and say so.
@@ -62,7 +63,7 @@ soak: .venv/made strace ## Attack a data folder for hours, and write what was se
 fuzz: .venv-fuzz/made ## Try random pages on decoding and flattening, led by coverage (RUNS=20000)
 	.venv-fuzz/bin/python tests/fuzz/fuzz_page.py -runs=$(or $(RUNS),20000)
 
-mutate: .venv/made ## Break the program one rule at a time: the tests must notice (NAMES="'401 retried'")
+mutate: .venv/made .venv-delta/made ## Break the program one rule at a time: the tests must notice (NAMES="'401 retried'")
 	@$(BIN)/python -m tests.mutations $(NAMES)
 
 bench: .venv/made .venv-bench/made ## Measure speed and memory in minutes, as ratios (ARGS="export --count 20000")
@@ -82,7 +83,7 @@ check: .venv/made ## Check format, style, types, layers and dependencies
 	$(BIN)/deptry pipeline
 
 audit: .venv-audit/made ## Ask whether a weakness is known of anything that make installs (asks a public database)
-	for file in requirements duckdb1 duckdb2 notebook; do \
+	for file in requirements duckdb1 duckdb2 notebook delta; do \
 		.venv-audit/bin/pip-audit --disable-pip --require-hashes -r configs/$$file.txt || exit 1; done
 
 format: .venv/made ## Put the code into its format
@@ -143,6 +144,13 @@ clean: ## Remove what was made
 	$(PYTHON) -m venv .venv-notebook
 	$(UV) --python .venv-notebook/bin/python -r configs/requirements.txt -r configs/duckdb2.txt -r configs/notebook.txt
 	.venv-notebook/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+# Delta tables, with a reader of theirs and a server that speaks S3.
+.venv-delta/made: .venv-uv/made pyproject.toml configs/requirements.txt configs/duckdb2.txt configs/delta.txt
+	$(PYTHON) -m venv .venv-delta
+	$(UV) --python .venv-delta/bin/python -r configs/requirements.txt -r configs/duckdb2.txt -r configs/delta.txt
+	.venv-delta/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
 # What runs the recipes of configs/: they are tried in the schedulers themselves, whose packages are many.

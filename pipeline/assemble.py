@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline import files
 from pipeline.archive.blobs import Blobs
 from pipeline.archive.content import Content
+from pipeline.archive.segments import sources
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.extract.client import Client, Endpoint
 from pipeline.extract.organization import Organization
@@ -16,7 +17,7 @@ from pipeline.extract.page import Filters
 from pipeline.extract.retry import Policy
 from pipeline.extract.transport import Address
 from pipeline.folder import DataFolder
-from pipeline.secret import fetch, resolve
+from pipeline.secret import check_reference, fetch, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from pipeline.config import Config, Source
     from pipeline.handoff import Account, Destination
+    from pipeline.load.delta import DeltaDestination
     from pipeline.load.parquet import ParquetDestination
     from pipeline.load.reading import Answer
     from pipeline.load.snapshot import PublishResult
@@ -98,7 +100,7 @@ def destination(name: str, config: Config, folder: DataFolder) -> Iterator[Desti
 
 def destination_names(config: Config) -> list[str]:
     """Return the destinations that are switched on."""
-    return [name for name in ("parquet", "duckdb") if getattr(config, name)]
+    return [name for name in ("parquet", "duckdb", "delta") if getattr(config, name)]
 
 
 def destination_beside(name: str, config: Config, folder: DataFolder) -> Destination:
@@ -111,20 +113,33 @@ def clear_beside(folder: DataFolder) -> None:
     files.remove(folder.beside)
 
 
-def bookmarks(folder: DataFolder) -> Iterator[tuple[str, Mapping[str, int]]]:
-    """Yield what each destination that can be read says it holds: the last segment by source."""
+def bookmarks(config: Config, folder: DataFolder) -> Iterator[tuple[str, Mapping[str, int]]]:
+    """Yield what each destination that can be read says it holds: the last segment by source.
+
+    In a place that others may write to as well, only of the sources that have an archive here.
+    """
     from pipeline.load import compare  # noqa: PLC0415 - only where something is made anew
 
     yield "parquet", compare.bookmarks_of_parquet(folder.parquet)
     for path in (folder.warehouse, folder.snapshot):
         with contextlib.suppress(PipelineError):
             yield "duckdb", compare.bookmarks_of_duckdb(path) if path.exists() else {}
+    if config.delta or folder.delta.exists():
+        with contextlib.suppress(PipelineError):
+            opened = delta(config, folder)
+            known = opened.bookmarks()
+            ours = known if opened.place.is_ours else known.keys() & set(sources(folder.archive))
+            yield "delta", {source: known[source] for source in ours}
 
 
 def is_outdated(name: str, config: Config, folder: DataFolder) -> bool:
     """Tell whether a destination that readers see cannot be gone on with, and must be made anew beside it."""
-    if name != "parquet":
-        return False  # readers of DuckDB see the snapshot, which serves until the next one is published
+    if name == "duckdb":
+        return False  # readers see the snapshot, which serves until the next one is published
+    if name == "delta":
+        with contextlib.suppress(PipelineError):  # told where it is loaded
+            return delta(config, folder).is_outdated
+        return False
     return _parquet(config, folder, folder.parquet).is_outdated
 
 
@@ -134,6 +149,8 @@ def _destination(name: str, config: Config, folder: DataFolder, beside: Path | N
 
         path = (beside or folder.private) / folder.warehouse.name
         return DuckDBDestination(path, logprobs=config.logprobs, cost=config.cost)
+    if name == "delta":
+        return delta(config, folder, anew=beside is not None)
     return _parquet(config, folder, (beside or folder.root) / folder.parquet.name)
 
 
@@ -148,6 +165,44 @@ def _parquet(config: Config, folder: DataFolder, root: Path) -> ParquetDestinati
         file_mode=_SHARED_FILE if shared else _PRIVATE_FILE,
         logprobs=config.logprobs,
     )
+
+
+def delta(config: Config, folder: DataFolder, *, anew: bool = False) -> DeltaDestination:
+    """Open the Delta tables where the settings say, ``anew`` to stage what will take their place; touches nothing yet.
+
+    Raises ConfigError where deltalake is not installed, and RefusedError where a key is missing.
+    """
+    try:
+        from pipeline.load.delta import DeltaDestination, connect  # noqa: PLC0415 - only where it is switched on
+    except ImportError as error:
+        raise ConfigError(
+            "Delta tables need deltalake, which is not installed", hint="in the checkout: pip install '.[delta]'"
+        ) from error
+    from pipeline.load.place import Place, is_url  # noqa: PLC0415 - as above
+
+    shared = config.share == "group"
+    is_ours = not isinstance(config.delta, str)
+    root = str(folder.delta.absolute()) if is_ours else str(config.delta)
+    place = Place(
+        root if is_url(root) else str(Path(root.removeprefix("file://")).expanduser().absolute()),
+        connect,
+        options=delta_options(config) if is_url(root) else {},
+        is_ours=is_ours,
+        scratch=folder.scratch if is_ours else None,
+        folder_mode=_SHARED_FOLDER if shared else _PRIVATE_FOLDER,
+        file_mode=_SHARED_FILE if shared else _PRIVATE_FILE,
+    )
+    return DeltaDestination(place, logprobs=config.logprobs, anew=anew)
+
+
+def delta_options(config: Config) -> dict[str, str]:
+    """Fetch what delta-rs is told of a place; raises RefusedError where a key that is named is missing."""
+    return {
+        name: value
+        if check_reference(value)
+        else fetch(value, owner="destination delta", setting=f"destinations.delta_options.{name}").reveal()
+        for name, value in config.delta_options.items()
+    }
 
 
 def publish(config: Config, folder: DataFolder, *, anew: bool = False, is_ready: bool = False) -> PublishResult:

@@ -160,9 +160,12 @@ def main(received: BinaryIO, gone: Callable[[], object]) -> Loaded:
     with contextlib.ExitStack() as opened:
         # What must be made anew is the run's: readers see it until something whole takes its place.
         names = [name for name in assemble.destination_names(config) if not assemble.is_outdated(name, config, folder)]
-        lanes = [Lane(opened.enter_context(assemble.destination(name, config, folder))) for name in names]
+        lanes = []
+        for name in names:
+            with contextlib.suppress(PipelineError):  # the run meets it again, and tells
+                lanes.append(Lane(opened.enter_context(assemble.destination(name, config, folder))))
         catch_up = CatchUp(lanes, stop, config.logprobs)
-        with contextlib.suppress(StoppedError, PipelineError):  # the run meets it again, and tells
+        with contextlib.suppress(StoppedError, PipelineError):  # as above
             for one in growing.values():
                 catch_up.follow(one)
     return Loaded({lane.destination.name: (lane.segments, lane.completions) for lane in lanes}, catch_up.rejected)

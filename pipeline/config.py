@@ -31,6 +31,10 @@ OPENAI = "https://api.openai.com/v1"
 _SOURCE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 #: The older Azure path needs its api-version in the query; anything else there might be a key.
 _URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?(?:\?api-version=[\w.-]+)?")
+#: Where delta-rs may be sent: nothing of a key, nor a query or fragment, which may hold one.
+_OBJECTS = re.compile(r"[a-z][a-z0-9+.-]*://[^\s?#@]+")
+#: Options of delta-rs whose value opens something.
+_KEYLIKE = re.compile(r"key|secret|token|password|passphrase|credential|sas|bearer", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+)\s*(ms|s|m|h|d)?")
 _SIZE = re.compile(r"(\d+)\s*(kB|MB|GB)?")
 _BYTES = {None: 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -91,6 +95,10 @@ class Config:
     sources: tuple[Source, ...] = ()
     parquet: bool = True
     duckdb: bool = True
+    delta: bool | str = False
+    """True is a folder in the data folder; a text is where else."""
+    delta_options: Mapping[str, str] = field(default_factory=dict)
+    """Values as they stand in the settings: keys are named in them, never written."""
     logprobs: bool = False
     cost: Cost = field(default_factory=Cost)
     organization: Organization = field(default_factory=Organization)
@@ -210,6 +218,25 @@ def _path(value: Any) -> Path:
     return Path(_text(value)).expanduser()
 
 
+def _place(value: Any) -> bool | str:
+    if isinstance(value, bool):
+        return value
+    place = value.strip() if isinstance(value, str) else ""
+    if not place or ("://" in place and not _OBJECTS.fullmatch(place)):
+        raise ValueError("must be true, false, a folder, or a URL such as s3://bucket/folder, without a key or a query")
+    return place.rstrip("/") or "/"
+
+
+def _options(value: Any) -> dict[str, str]:
+    """Read what delta-rs is told; what looks like a key must be named, and is not repeated where it is not."""
+    if not isinstance(value, dict) or not all(isinstance(one, str | bool | int) for one in value.values()):
+        raise ValueError('must be a table of texts, such as { aws_region = "eu-central-1" }')
+    told = {name: str(one).lower() if isinstance(one, bool) else str(one) for name, one in value.items()}
+    if bare := sorted(name for name, one in told.items() if _KEYLIKE.search(name) and check_reference(one)):
+        raise ValueError(f"{', '.join(bare)} {check_reference('')}")
+    return told
+
+
 def _one_of(*allowed: object) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         if value not in allowed or isinstance(value, bool) is not isinstance(allowed[0], bool):
@@ -221,7 +248,9 @@ def _one_of(*allowed: object) -> Callable[[Any], Any]:
 
 SETTINGS: dict[str, Setting] = {
     "data": Setting("The data folder.", _path),
-    "share": Setting('"group" lets the group read the Parquet dataset and the snapshot.', _one_of("none", "group")),
+    "share": Setting(
+        '"group" lets the group read Parquet dataset, Delta tables and snapshot.', _one_of("none", "group")
+    ),
 }
 SOURCE_SETTINGS: dict[str, Setting] = {
     "base_url": Setting("Where the API is.", _url),
@@ -255,6 +284,8 @@ SOURCE_SETTINGS: dict[str, Setting] = {
 DESTINATION_SETTINGS: dict[str, Setting] = {
     "parquet": Setting("Write the Parquet dataset.", _switch),
     "duckdb": Setting("Write DuckDB tables and publish the snapshot.", _switch),
+    "delta": Setting("Keep Delta tables: true, in the data folder; or where else, a folder or a URL.", _place),
+    "delta_options": Setting("What delta-rs is told of that URL; keys are named: env:, file: or cmd:.", _options),
     "logprobs": Setting("Fill the table logprobs, one row per token; switching it makes the tables anew.", _switch),
 }
 COST_SETTINGS: dict[str, Setting] = {
@@ -410,7 +441,7 @@ def _refuse_twins(sources: list[Source], problems: _Problems) -> None:
 
 
 #: Settings that are tables themselves.
-_PAIRS = {"metadata", "deployments", "batch"}
+_PAIRS = {"metadata", "deployments", "batch", "delta_options"}
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> list[str]:

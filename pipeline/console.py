@@ -6,15 +6,19 @@ No content, no key and no metadata value is ever written here.
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import sys
 import time
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
+from pipeline.errors import TryAgainError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from pipeline.cost.answer import Costs
@@ -49,6 +53,22 @@ LEAST_FRACTION = 0.02
 # -- messages on stderr --------------------------------------------------------------------------------------------
 
 
+def _tell(text: str, end: str = "\n") -> None:
+    """Write to stderr; where nobody can be told, a log on a full disk say, the work goes on and its result stays."""
+    try:
+        print(text, end=end, file=sys.stderr, flush=True)
+    except OSError:
+        sys.stderr = _Nowhere()  # what waits to be written would fail again at exit, and be the exit code
+
+
+class _Nowhere(io.TextIOBase):
+    """Takes what nobody can be told."""
+
+    def write(self, text: str) -> int:
+        """Take text."""
+        return len(text)
+
+
 class Log:
     """Writes one line per event to stderr, as text or as JSON."""
 
@@ -59,9 +79,9 @@ class Log:
         """Write one event; ``fields`` are for programs and appear in JSON only."""
         if self._is_json:
             told = {"ts": datetime.now(UTC).isoformat(), "level": level, "event": event, "message": message, **fields}
-            print(json.dumps(told, default=str), file=sys.stderr)
+            _tell(json.dumps(told, default=str))
         else:
-            print(_printable(message), file=sys.stderr)
+            _tell(_printable(message))
 
     def explain(self, error: PipelineError) -> None:
         """Say what is wrong and what to do next."""
@@ -104,7 +124,7 @@ class Reporter:
             return
         line = describe(progress, seconds=now - started, first=first)
         if self._live:
-            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+            _tell(f"\r\033[K{line}", end="")
         else:
             self._log.say("info", "progress", line, source=progress.source, pages=progress.pages, kept=progress.kept)
         self._told = now
@@ -112,7 +132,7 @@ class Reporter:
     def end(self) -> None:
         """Leave the line."""
         if self._live and self._began:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            _tell("\r\033[K", end="")
 
 
 def describe(progress: Progress, *, seconds: float, first: int) -> str:
@@ -286,7 +306,7 @@ def troubles(known: Sequence[Trouble]) -> None:
     for one in known:
         since = f"since {_moment(one.since)}, {counted(one.runs, 'run')}, exit {one.exit_code}"
         lines = [f"{one.place}: {since}", f"  {one.what}", f"  kept: {one.kept}", f"  {one.hint}" if one.hint else ""]
-        print(*filter(None, map(_printable, lines)), sep="\n", file=sys.stderr)
+        _tell("\n".join(filter(None, map(_printable, lines))))
 
 
 def counted(number: int, what: str) -> str:
@@ -300,12 +320,28 @@ def _line(name: str, text: str) -> str:
 
 def say(text: str) -> None:
     """Print text on stdout; what others wrote into it steers no terminal."""
-    print(_printable(text), flush=True)
+    verbatim(_printable(text))
 
 
 def verbatim(text: str) -> None:
-    """Print text on stdout that is made of the caller's own words."""
-    print(text, flush=True)
+    """Print text on stdout that is made of the caller's own words; raises TryAgainError where it cannot be written."""
+    with _on_stdout():
+        print(text, flush=True)
+
+
+@contextlib.contextmanager
+def _on_stdout() -> Iterator[None]:
+    """Say of output that cannot be written what stands in its way; a reader that has seen enough is no trouble."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        sys.stdout = None  # nothing is flushed at exit, where it would fail again
+        raise TryAgainError(
+            f"the output cannot be written: {error.strerror}",
+            hint="make room where it goes, or send it elsewhere; what the command did is done",
+        ) from error
 
 
 def heading(text: str) -> None:
@@ -326,7 +362,9 @@ def table(
     if form == "json":
         emit_json([dict(zip(columns, row, strict=True)) for row in rows])
     elif form == "csv":
-        write_csv(sys.stdout, columns, ([_csv_cell(value) for value in row] for row in rows))
+        with _on_stdout():
+            write_csv(sys.stdout, columns, ([_csv_cell(value) for value in row] for row in rows))
+            sys.stdout.flush()
     else:
         _draw(columns, rows, title)
 
@@ -391,7 +429,9 @@ def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str |
     for row in kept:
         drawn.add_row(*(escape(_shown(value)) for value in row))
     width = None if sys.stdout.isatty() else WIDTH
-    Console(highlight=False, width=width).print(drawn)
+    with _on_stdout():
+        Console(highlight=False, width=width).print(drawn)
+        sys.stdout.flush()
 
 
 def _is_amount(value: object) -> bool:

@@ -63,6 +63,8 @@ def examine(config: Config) -> Iterator[Check]:
         yield from _source(source)
     yield from _folder(DataFolder(config.data))
     yield _duckdb()
+    if config.delta:
+        yield _delta(config)
 
 
 # -- the server ----------------------------------------------------------------------------------------------------
@@ -243,3 +245,14 @@ def _disk(path: Path) -> Check:
 def _duckdb() -> Check:
     version = importlib.metadata.version("duckdb")
     return Check("machine", "duckdb", OK, f"{version} writes files that DuckDB 1.4, 1.5 and 2 open")
+
+
+def _delta(config: Config) -> Check:
+    """Look at the Delta tables, or at the place where they are to be."""
+    try:
+        opened = assemble.delta(config, DataFolder(config.data))
+        held = opened.bookmarks()
+    except PipelineError as error:
+        return Check("machine", "delta", PROBLEM, error.message, error.hint, error.exit_code)
+    version = importlib.metadata.version("deltalake")
+    return Check("machine", "delta", OK, f"deltalake {version} reads {opened.place.root}: {len(held)} source(s) held")

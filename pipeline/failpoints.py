@@ -29,6 +29,8 @@ NAMES: tuple[str, ...] = (
     "duckdb.deleted",
     "duckdb.inserted",
     "duckdb.committed",
+    "delta.written",
+    "delta.committed",
     "snapshot.checkpointed",
     "snapshot.copied",
     "snapshot.renamed",

@@ -35,6 +35,11 @@ class DataFolder:
         return self.root / "parquet"
 
     @property
+    def delta(self) -> Path:
+        """The Delta tables, unless the settings name another place."""
+        return self.root / "delta"
+
+    @property
     def snapshot(self) -> Path:
         """The published DuckDB file: what notebooks open."""
         return self.root / "warehouse.duckdb"
@@ -114,7 +119,7 @@ def owned(folder: DataFolder, *, share: bool = False) -> Iterator[int]:
 def _refuse_what_others_put_there(folder: DataFolder) -> None:
     """Raise RefusedError where a folder or link lies in it that is neither its owner's nor ours: it could lead away."""
     trusted = {0, os.geteuid(), folder.root.stat().st_uid}
-    for path in (folder.private, folder.archive, folder.blobs, folder.parquet, folder.snapshot):
+    for path in (folder.private, folder.archive, folder.blobs, folder.parquet, folder.delta, folder.snapshot):
         if os.path.lexists(path) and path.lstat().st_uid not in trusted:
             raise RefusedError(
                 f"{path} was put there by another user (uid {path.lstat().st_uid})",

@@ -1,7 +1,7 @@
 """Forgetting: completions that must go, everywhere, and never come back.
 
     tombstones, durable, in every source ──▶ segments rewritten ──▶ blobs without a reference removed ──▶
-    Parquet, DuckDB and snapshot made anew ──▶ tombstones settled
+    Parquet, DuckDB, Delta and snapshot made anew ──▶ tombstones settled
 
 From the first step on every reader of the archive passes them over; a run that finds it interrupted finishes it first:
 the first tombstones written hold all that is meant, of every source. Of each completion only the hash of its id stays.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pyarrow.compute as pc
 
-from pipeline import assemble, jsontext, rebuild
+from pipeline import assemble, files, jsontext, rebuild
 from pipeline.archive import segments
 from pipeline.archive.check import references
 from pipeline.archive.segments import Archive
@@ -82,7 +82,7 @@ def forget(
             held=len(held),
             not_held=len(named) - len(held),
             blobs=blobs,
-            out_of_reach=_out_of_reach(folder),
+            out_of_reach=_out_of_reach(config, folder),
             deleted_upstream=len(told.deleted),
             absent_upstream=len(told.absent),
             failure=told.failure,
@@ -190,11 +190,11 @@ def _rewrite(archive: Archive) -> None:
             reach("forget.rewritten")
 
 
-def remove_blobs_of_the_killed(folder: DataFolder, archives: Sequence[Archive]) -> None:
+def remove_blobs_of_the_killed(config: Config, folder: DataFolder, archives: Sequence[Archive]) -> None:
     """Remove the blobs of which whoever was killed wrote no segment; with a segment missing, nothing tells which."""
     if assemble.blobs(folder).are_coming:
         with contextlib.suppress(FolderError):
-            rebuild.insist_on_whole(archives, folder)
+            rebuild.insist_on_whole(archives, config, folder)
             remove_blobs(folder, archives)
 
 
@@ -215,21 +215,28 @@ def remove_blobs(folder: DataFolder, archives: Iterable[Archive]) -> int:
 def _make_anew(config: Config, folder: DataFolder, archives: Sequence[Archive], stop: Stop) -> None:
     """Make every destination anew that is there, also one that is switched off, and publish."""
     has_duckdb = folder.warehouse.exists() or folder.snapshot.exists()
-    there = [("parquet", folder.parquet.exists()), ("duckdb", has_duckdb)]
+    is_elsewhere = isinstance(config.delta, str)
+    has_delta = is_elsewhere or folder.delta.exists()
+    there = [("parquet", folder.parquet.exists()), ("duckdb", has_duckdb), ("delta", has_delta)]
     for result in rebuild.rebuild([name for name, is_there in there if is_there], archives, config, folder, stop):
         result.insist()
+    if has_delta:
+        assemble.delta(config, folder).purge()
+    if is_elsewhere and folder.delta.exists():  # left there when the settings named another place
+        files.remove(folder.delta)
     if has_duckdb:
         assemble.publish(config, folder, anew=True)
     reach("forget.rebuilt")
 
 
-def _out_of_reach(folder: DataFolder) -> tuple[str, ...]:
+def _out_of_reach(config: Config, folder: DataFolder) -> tuple[str, ...]:
     """Name what may still hold what was forgotten."""
     aside = sorted(folder.private.glob("*.wal.*")) if folder.private.exists() else []
     return (
         "snapshots that somebody still has open, until they are closed",
         "copies and backups of the data folder",
         "notebooks, exports and logs that others made of it",
+        *([f"{config.delta}: versions of objects that the server keeps"] if isinstance(config.delta, str) else []),
         *(f"{path}: what somebody wrote into a snapshot" for path in aside),
     )
 

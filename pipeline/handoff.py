@@ -7,7 +7,7 @@ of each, and a destination stores batches together with their ``Bookmark``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
@@ -159,4 +159,13 @@ class Destination(Protocol):
 
     def close(self) -> None:
         """Let go of files and locks; what was settled is durable, nothing else is there."""
+        ...
+
+
+@runtime_checkable
+class Staging(Destination, Protocol):
+    """A destination that was made anew where the one lies that serves on, and that nobody sees yet."""
+
+    def take_place(self) -> None:
+        """Show what was loaded in the place of what was there of these sources. Raises as ``load``."""
         ...

@@ -78,7 +78,7 @@ class Inside:
     def _beyond(self, archives: list[Archive]) -> Iterator[Problem]:
         """Yield what destinations hold of segments that the archive does not reach: it has lost them."""
         last = {archive.source: archive.last for archive in archives}
-        for name, held in assemble.bookmarks(self._folder):
+        for name, held in assemble.bookmarks(self._config, self._folder):
             for source, number in sorted(held.items()):
                 if number > last.get(source, 0):
                     where = str(self._folder.archive / source)
@@ -105,6 +105,7 @@ class Inside:
         self._count(archives, last)
         for name, path in self._places():
             self._verify_place(name, path, archives, last)
+        self._verify_delta(archives, last)
         assemble.clear_beside(self._folder)
 
     def _count(self, archives: list[Archive], last: Mapping[str, int]) -> None:
@@ -126,7 +127,7 @@ class Inside:
         """Yield the destinations that there are."""
         folder = self._folder
         for name, path in (("parquet", folder.parquet), ("duckdb", folder.warehouse), ("snapshot", folder.snapshot)):
-            is_on = self._config.parquet if name == "parquet" else self._config.duckdb
+            is_on = getattr(self._config, name if name != "snapshot" else "duckdb")
             if path.exists():
                 yield name, path
             elif is_on and any(proof.segments for proof in self.proofs.values()):
@@ -134,8 +135,28 @@ class Inside:
             if path.exists() and not is_on:
                 self.notes.append(f"{name} is switched off in the settings, and still there")
 
+    def _verify_delta(self, archives: list[Archive], last: Mapping[str, int]) -> None:
+        """Compare the Delta tables, which may lie on a server that others write to as well."""
+        config, folder = self._config, self._folder
+        if not (config.delta or folder.delta.exists()):
+            return
+        if not config.delta:
+            self.notes.append("delta is switched off in the settings, and still there")
+        try:
+            tables = assemble.delta(config, folder)
+            is_there = tables.is_there
+        except PipelineError as error:
+            self.problems.append(Problem("delta-differs", "delta", error.message, _repair("delta")))
+            return
+        if is_there:
+            self._compare("delta", compare.Delta(tables, [archive.source for archive in archives]), archives, last)
+        elif any(proof.segments for proof in self.proofs.values()):
+            self.problems.append(Problem("delta-missing", tables.place.root, "is not there", _repair("delta")))
+
     def _verify_place(self, name: str, path: Path, archives: list[Archive], last: Mapping[str, int]) -> None:
-        place = compare.Parquet(path) if name == "parquet" else compare.DuckDB(path)
+        self._compare(name, compare.Parquet(path) if name == "parquet" else compare.DuckDB(path), archives, last)
+
+    def _compare(self, name: str, place: compare.Place, archives: list[Archive], last: Mapping[str, int]) -> None:
         try:
             if place.is_being_loaded:
                 self.notes.append(f"{name} was not compared: a load was interrupted, `pipeline run` finishes it")
@@ -147,7 +168,7 @@ class Inside:
                 expected = self._expect(archives, bookmarks)
                 self._add(name, compare.compare_rows(expected, place, scratch=self._folder.scratch))
         except PipelineError as error:
-            self.problems.append(Problem(f"{name}-differs", str(path), error.message, _repair(name)))
+            self.problems.append(Problem(f"{name}-differs", str(place.path), error.message, _repair(name)))
         self.compared.append(name)
 
     def _tell_lag(self, name: str, bookmarks: Mapping[str, int], last: Mapping[str, int]) -> None:
@@ -163,7 +184,7 @@ class Inside:
 
 
 def _repair(name: str) -> str:
-    return "pipeline rebuild parquet" if name == "parquet" else "pipeline rebuild duckdb"
+    return f"pipeline rebuild {'duckdb' if name == 'snapshot' else name}"
 
 
 def _of(archive: Archive) -> Proof:

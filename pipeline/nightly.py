@@ -159,7 +159,7 @@ class _Night:
             raise next(iter(self._damaged.values()))
         if not self._damaged:
             forget.finish(self._config, self._folder, list(archives.values()), self._stop)
-            forget.remove_blobs_of_the_killed(self._folder, list(archives.values()))
+            forget.remove_blobs_of_the_killed(self._config, self._folder, list(archives.values()))
         before = dict(self._told)
         self._accounts = {source: archive.account for source, archive in archives.items()}
         beside = Beside(self._config, [source.name for source in self._sources if source.name in archives], lock)
@@ -323,16 +323,26 @@ class _Night:
             self._damaged[archive.source] = error
 
     def _lanes(self, opened: contextlib.ExitStack, archives: list[Archive]) -> list[Lane]:
-        lanes = []
+        """Open every destination, none before all are upgraded: making one anew looks into the others."""
+        names, lanes = [], []
         for name in assemble.destination_names(self._config):
-            try:
+            with self._failure_told(name):
                 self._upgrade(name, archives)
+                names.append(name)
+        for name in names:
+            with self._failure_told(name):
                 lanes.append(Lane(opened.enter_context(assemble.destination(name, self._config, self._folder))))
-            except PipelineError as error:
-                self._destinations.append(
-                    DestinationResult(name, error.exit_code, error=error.message, hint=error.hint or None)
-                )
         return lanes
+
+    @contextlib.contextmanager
+    def _failure_told(self, name: str) -> Iterator[None]:
+        """Let what stops a destination stop only itself."""
+        try:
+            yield
+        except PipelineError as error:
+            self._destinations.append(
+                DestinationResult(name, error.exit_code, error=error.message, hint=error.hint or None)
+            )
 
     def _upgrade(self, name: str, archives: list[Archive]) -> None:
         """Make a destination of another layout anew, beside the one that readers see until it is whole."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from pipeline import assemble, files
 from pipeline.catchup import CatchUp, Lane
-from pipeline.errors import FolderError
+from pipeline.errors import FolderError, PipelineError
 from pipeline.failpoints import reach
+from pipeline.handoff import Staging
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,24 +29,23 @@ def rebuild(
     Whatever interrupts it, the old ones serve on. Raises StoppedError where it was asked to stop, and FolderError
     where the archive is not whole: what a destination holds beyond it would be lost.
     """
-    insist_on_whole(archives, folder)
+    insist_on_whole(archives, config, folder)
     files.remove(folder.beside)
     lanes = build(names, archives, config, folder, stop)
     reach("rebuild.loaded")
     for lane in lanes:
         if lane.error is None:
-            with files.explained(folder.root):
-                _swap(lane.destination.name, folder)
+            _take_place(lane, folder)
     files.remove(folder.beside)
     return [lane.result() for lane in lanes]
 
 
-def insist_on_whole(archives: Sequence[Archive], folder: DataFolder) -> None:
+def insist_on_whole(archives: Sequence[Archive], config: Config, folder: DataFolder) -> None:
     """Raise FolderError where a segment is missing, as far as archive and destinations know of it."""
     for archive in archives:
         archive.insist_on_whole()
     last = {archive.source: archive.last for archive in archives}
-    for name, held in assemble.bookmarks(folder):
+    for name, held in assemble.bookmarks(config, folder):
         for source, number in sorted(held.items()):
             if number > last.get(source, 0):
                 raise FolderError(
@@ -73,6 +73,18 @@ def build(  # noqa: PLR0913, PLR0917 - what is loaded, from where, to where
         for archive in archives:
             catch_up.load(archive, None if through is None else through.get(archive.source, 0))
     return lanes
+
+
+def _take_place(lane: Lane, folder: DataFolder) -> None:
+    """Put what a lane has loaded in the place of what serves."""
+    if not isinstance(lane.destination, Staging):
+        with files.explained(folder.root):
+            _swap(lane.destination.name, folder)
+        return
+    try:
+        lane.destination.take_place()
+    except PipelineError as error:  # of a server, perhaps: the others are whole
+        lane.error = error
 
 
 def _swap(name: str, folder: DataFolder) -> None:

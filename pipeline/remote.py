@@ -98,7 +98,7 @@ def push(config: Config, url: str) -> Copied:
     with owned(folder, share=config.share == "group"):
         archives = forget.open_all(folder)
         forget.finish(config, folder, archives)
-        rebuild.insist_on_whole(archives, folder)
+        rebuild.insist_on_whole(archives, config, folder)
         ours = {archive.source: _shelf(archive) for archive in archives}
         return _Push(folder, place(url), ours).made()
 

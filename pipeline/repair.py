@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def repair(
     config: Config, what: str, stop: Stop | None = None, *, accepts_losses: bool = False
 ) -> list[DestinationResult]:
-    """Make ``parquet``, ``duckdb``, ``all`` of both, the ``ledger`` or the ``blobs`` right.
+    """Make ``parquet``, ``duckdb``, ``delta``, ``all`` that are on, the ``ledger`` or the ``blobs`` right.
 
     ``accepts_losses`` lets the ledger note that segments are lost without a backup. Raises FolderInUseError while a run
     has the folder, FolderError or CheckFailedError where the archive itself is not whole.
@@ -39,7 +39,7 @@ def repair(
         archives = forget.open_all(folder)
         forget.finish(config, folder, archives, stop)
         if what == "blobs":
-            insist_on_whole(archives, folder)
+            insist_on_whole(archives, config, folder)
             return [_blobs(folder, archives)]
         names = assemble.destination_names(config) if what == "all" else [what]
         results = rebuild(names, archives, config, folder, stop)

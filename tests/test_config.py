@@ -193,3 +193,39 @@ def test_a_config_survives_pickling(tmp_path):
     """Orchestrators hand it to other processes."""
     config = loaded(tmp_path, "[sources.prod]\nmetadata = { a = 'b' }")
     assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - our own bytes
+
+
+@pytest.mark.parametrize("place", ["true", "false", '"s3://bucket/tables"', '"/mnt/tables"', '"file:///mnt/tables"'])
+def test_where_delta_tables_lie(tmp_path, place):
+    """Delta tables are off, in the data folder, in another folder, or behind a URL."""
+    assert loaded(tmp_path, "[sources.prod]").delta is False
+    told = loaded(tmp_path, f"[sources.prod]\n[destinations]\ndelta = {place}").delta
+    assert told == {"true": True, "false": False}.get(place, place.strip('"'))
+
+
+@pytest.mark.parametrize("place", ["1", '""', '"s3://key:secret@bucket"', '"s3://b/t?key=secret"', '"s3://"', "[]"])
+def test_where_delta_tables_cannot_lie(tmp_path, place):
+    """A place that could hold a key is refused, and so is what is none."""
+    (told,) = problems(tmp_path, f"[sources.prod]\n[destinations]\ndelta = {place}")
+    assert told.startswith("destinations.delta must be true, false, a folder, or a URL")
+    assert "secret" not in told
+
+
+def test_options_of_delta_tables_name_their_keys(tmp_path):
+    """What delta-rs is told is text, numbers and switches; what looks like a key must be named, and is not repeated."""
+    options = '{ aws_region = "x", aws_allow_http = true, max_retries = 3, aws_secret_access_key = "env:DELTA_SECRET" }'
+    config = loaded(tmp_path, f"[sources.prod]\n[destinations]\ndelta_options = {options}")
+    told = {
+        "aws_region": "x",
+        "aws_allow_http": "true",
+        "max_retries": "3",
+        "aws_secret_access_key": "env:DELTA_SECRET",
+    }
+    assert config.delta_options == told
+    assert {key: value for key, value, _ in in_force(config)}["destinations.delta_options"] == told
+    for name in ("aws_secret_access_key", "azure_storage_sas_key", "bearer_token", "PASSWORD"):
+        (problem,) = problems(tmp_path, f'[sources.prod]\n[destinations]\ndelta_options = {{ {name} = "mine" }}')
+        assert problem.startswith(f"destinations.delta_options {name} must name where the key is")
+        assert "mine" not in problem
+    (problem,) = problems(tmp_path, "[sources.prod]\n[destinations]\ndelta_options = [1]")
+    assert "must be a table of texts" in problem

@@ -29,8 +29,8 @@ def blocks(language: str) -> list[str]:
 
 
 def snippets() -> list[str]:
-    """Return the Python snippets that need no server."""
-    return [snippet for snippet in blocks("python") if "pipeline.run" not in snippet]
+    """Return the Python snippets that need neither a server nor Delta tables, whose tests try theirs."""
+    return [snippet for snippet in blocks("python") if "pipeline.run" not in snippet and "delta" not in snippet]
 
 
 def consoles() -> dict[str, str]:

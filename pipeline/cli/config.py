@@ -27,11 +27,14 @@ def check(config_file: Path | None) -> int:
     \b
     pipeline config check --config pipeline.toml
     """
-    from pipeline.secret import resolve  # noqa: PLC0415 - --help stays light
+    from pipeline.secret import check_reference, fetch, resolve  # noqa: PLC0415 - --help stays light
 
     loaded = load_config(config_file, None)
     for source in loaded.sources:
         resolve(source.api_key, source=source.name)
+    for name, value in loaded.delta_options.items():
+        if not check_reference(value):
+            fetch(value, owner="destination delta", setting=f"destinations.delta_options.{name}")
     click.echo(f"ok: {len(loaded.sources)} source(s): {', '.join(source.name for source in loaded.sources)}")
     return 0
 

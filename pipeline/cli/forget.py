@@ -28,7 +28,7 @@ def forget(  # noqa: PLR0913, PLR0917 - one parameter per option
 ) -> int:
     """Forget completions everywhere in the data folder, and never take them in again.
 
-    Archive, blobs, Parquet, DuckDB and the snapshot are rewritten without them; of each only the hash of its id stays.
+    Archive, blobs, Parquet, DuckDB, Delta and snapshot are rewritten without them; of each only the id's hash stays.
     Interrupted, it is finished by the next run. What is out of reach (copies, backups, open notebooks) is named.
     With --upstream, what was found by metadata is deleted where it was found, and an --id at every source.
 

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("what", type=click.Choice(["parquet", "duckdb", "all", "ledger", "blobs"]), default="all")
+@click.argument("what", type=click.Choice(["parquet", "duckdb", "delta", "all", "ledger", "blobs"]), default="all")
 @settings
 @click.option("--accept-losses", is_flag=True, help="Note in the ledger that missing segments are lost for good.")
 def rebuild(what: str, config_file: Path | None, data: Path | None, accept_losses: bool) -> int:
-    """Make Parquet, DuckDB or both anew from the archive alone, offline, beside the old, and swap when done.
+    """Make Parquet, DuckDB, Delta or all in use anew from the archive alone, beside the old, and swap when done.
 
     Interrupt it anywhere: the old serves on. An older data folder is upgraded in the same way, by the next run.
     `ledger` checks every segment and enters it anew; `blobs` removes what nothing refers to.

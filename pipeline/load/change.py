@@ -1,4 +1,4 @@
-"""What a load changes, worked out before anything is touched; both destinations act on it."""
+"""What a load changes, worked out before anything is touched; every destination acts on it."""
 
 from __future__ import annotations
 

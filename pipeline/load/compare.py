@@ -21,11 +21,12 @@ from pipeline.schema import TABLES, digest
 from pipeline.seal import unseal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
 
+    from pipeline.load.delta import DeltaDestination
     from pipeline.schema import Table
 
 #: Rows and groups that are named; all are counted.
@@ -101,6 +102,42 @@ class DuckDB:
         return {name: f"actual.main.{name}" for name in TABLES}
 
 
+class Delta:
+    """The Delta tables, as something to compare: of some sources, for others may write there as well."""
+
+    def __init__(self, tables: DeltaDestination, sources: Sequence[str]) -> None:
+        self.path = tables.place.root
+        self._tables = tables
+        self._sources = sources
+
+    @property
+    def is_being_loaded(self) -> bool:
+        """Whether a load was interrupted between two tables."""
+        return self._tables.is_being_loaded(self._sources)
+
+    def bookmarks(self) -> Mapping[str, int]:
+        """Return the last segment by source that all tables claim."""
+        known = self._tables.bookmarks()
+        return {source: known[source] for source in known if self._tables.place.is_ours or source in self._sources}
+
+    def differences_of_files(self, *, logprobs: bool) -> Iterator[Difference]:
+        """Name the tables that are missing, or of another layout."""
+        del logprobs
+        for uri in self._tables.missing():
+            yield Difference(uri, "is not there, or was written with another layout")
+
+    def registered(self, connection: DuckDBPyConnection) -> dict[str, str]:
+        """Let a connection read the tables through Arrow; return by table what to compare."""
+        for name, dataset in self._tables.datasets().items():
+            connection.register(f"delta_{name}", dataset)
+        named = ", ".join(map(quoted, self._sources)) or "NULL"
+        where = "true" if self._tables.place.is_ours else f"source IN ({named})"
+        return {name: f"(FROM delta_{name} WHERE {where})" for name in TABLES}
+
+
+Place = Parquet | DuckDB | Delta
+
+
 def bookmarks_of_parquet(root: Path) -> Mapping[str, int]:
     """Return the last segment by source that the manifest claims; nothing where it cannot be read."""
     return Parquet(root).bookmarks()
@@ -144,7 +181,7 @@ def compare_files(root: Path, *, logprobs: bool = False) -> Iterator[Difference]
             yield Difference(str(root / path), "is not what was written: its SHA-256 differs")
 
 
-def compare_rows(expected: Path, place: Parquet | DuckDB, *, scratch: Path) -> Iterator[Difference]:
+def compare_rows(expected: Path, place: Place, *, scratch: Path) -> Iterator[Difference]:
     """Compare every table and view with the expected one; raises PipelineError where the place cannot be read."""
     with contextlib.closing(read_only(expected)) as connection, damage_told(place.path):
         connection.execute("SET memory_limit = '512MB'")
@@ -153,7 +190,7 @@ def compare_rows(expected: Path, place: Parquet | DuckDB, *, scratch: Path) -> I
             connection.execute(f"ATTACH {quoted(str(place.path))} AS actual (READ_ONLY)")
             yield from _compare_views(connection)
             yield from _compare_prices(connection)
-        for name, relation in place.tables().items():
+        for name, relation in (place.registered(connection) if isinstance(place, Delta) else place.tables()).items():
             yield from _compare_table(connection, TABLES[name], relation)
 
 

@@ -123,7 +123,7 @@ class DuckDBDestination:
 
 
 @contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explained(path: Path | str) -> Iterator[None]:
     """Translate what DuckDB says about ``path`` into an error that says what to do; a bug stays what it is."""
     try:
         yield
@@ -134,7 +134,7 @@ def explained(path: Path) -> Iterator[None]:
         raise ours from error
 
 
-def _translate(error: duckdb.Error, path: Path) -> PipelineError | None:
+def _translate(error: duckdb.Error, path: Path | str) -> PipelineError | None:
     if not isinstance(error, _OF_THE_MACHINE) and type(error) is not duckdb.Error:
         return None
     again = TryAgainError(f"DuckDB gave up on {path}: {error}", hint="run again; what was committed is intact")
@@ -142,7 +142,7 @@ def _translate(error: duckdb.Error, path: Path) -> PipelineError | None:
 
 
 @contextlib.contextmanager
-def damage_told(path: Path) -> Iterator[None]:
+def damage_told(path: Path | str) -> Iterator[None]:
     """Say of a file that lacks tables or columns which it should hold that it is damaged."""
     try:
         with explained(path):

@@ -31,7 +31,7 @@ _MEANINGS: tuple[tuple[str, type[PipelineError], str, str], ...] = (
 )
 
 
-def meaning(message: str, path: Path) -> PipelineError | None:
+def meaning(message: str, path: Path | str) -> PipelineError | None:
     """Return the error that ``message`` stands for, where it is one of the known ones."""
     for words, kind, sentence, hint in _MEANINGS:
         if words in message:

@@ -99,9 +99,9 @@ def row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting)
 
 
-def write(first: pa.Table, others: Iterable[pa.Table], path: Path) -> None:
+def write(first: pa.Table, others: Iterable[pa.Table], to: Path | pa.NativeFile) -> None:
     """Write a data file, one row group for each table."""
-    with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
+    with pq.ParquetWriter(to, first.schema, compression="zstd") as writer:
         for group in chain([first], others):
             writer.write_table(group, row_group_size=group.num_rows)
 

@@ -1,15 +1,17 @@
 """What `pipeline run` prints, for people, for programs and for logs."""
 
 import json
+import subprocess
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from pipeline.result import RunResult, SourceResult
 from pipeline.sandbox.faults import Fault
-from tests.e2e.place import Place
+from tests.e2e.place import NOW, Place
 
-from .program import KEY, assert_one_message, pipeline, settings
+from .program import KEY, PROGRAM, assert_one_message, environment, pipeline, settings
 
 
 def test_the_last_line_is_the_result(place, tmp_path):
@@ -114,3 +116,28 @@ def test_a_limit_is_no_failure(place, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (told["complete"], told["limited"]) == (False, True)
     assert told["why_not"] == "max-pages (1) was reached before the end of the list"
+
+
+def full(place, tmp_path, stream, *words):
+    """Run the program with one of its streams on a full disk."""
+    with Path("/dev/full").open("w") as nowhere:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: nowhere}
+        call = [*PROGRAM, *words, "--config", str(settings(tmp_path, place))]
+        return subprocess.run(call, env=environment(), text=True, check=False, **streams)
+
+
+def test_a_log_that_cannot_be_written(place, tmp_path):
+    """Where the log lies on a full disk the run goes on, and its result and exit code are what they are."""
+    place.add(NOW - 100)
+    done = full(place, tmp_path, "stderr", "run", "--json")
+    assert (done.returncode, json.loads(done.stdout)["exit_code"]) == (0, 0)
+
+
+@pytest.mark.parametrize("words", ["run", "status", "status --format table", "status --format json"])
+def test_a_result_that_cannot_be_written(place, tmp_path, words):
+    """Output that finds no room ends with 75 and a line that says so, not with a traceback."""
+    place.run()
+    done = full(place, tmp_path, "stdout", *words.split())
+    assert done.returncode == 75
+    assert "error: the output cannot be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -41,11 +41,11 @@ class Copy:
             else:
                 shutil.copy(ROOT / name, folder / name)
 
-    def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def python(self, *arguments: str, environment: str = "") -> subprocess.CompletedProcess[str]:
         """Run Python in the copy; no bytecode is kept: it could be that of another mutation of the same second."""
         told = {"PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
         return subprocess.run(
-            [sys.executable, *arguments],
+            [ROOT / environment / "bin" / "python" if environment else sys.executable, *arguments],
             cwd=self.root,
             env={**os.environ, **told},
             capture_output=True,
@@ -53,9 +53,17 @@ class Copy:
             check=False,
         )
 
-    def test(self, *tests: str) -> subprocess.CompletedProcess[str]:
+    def test(self, *tests: str, environment: str = "") -> subprocess.CompletedProcess[str]:
         """Run tests against the copy, up to the first that fails."""
-        return self.python("-m", "pytest", "-x", "-q", f"--timeout={PATIENCE}", *tests)
+        return self.python("-m", "pytest", "-x", "-q", f"--timeout={PATIENCE}", *tests, environment=environment)
+
+    def insist_on_health(self, mutations: list[Mutation]) -> None:
+        """See that the tests pass on the program as it is."""
+        for environment in dict.fromkeys(mutation.environment for mutation in mutations):
+            ones = [mutation for mutation in mutations if mutation.environment == environment]
+            done = self.test(*dict.fromkeys(test for one in ones for test in one.tests), environment=environment)
+            if done.returncode:
+                raise SystemExit(f"{done.stdout[-3000:]}\nthe tests fail on the program as it is")
 
     def insist_on_itself(self) -> None:
         """See that the copy is what gets imported: an editable install points to the original."""
@@ -71,7 +79,7 @@ class Copy:
         whole = file.read_text(encoding="utf-8")
         file.write_text(mutation.broken(self.root), encoding="utf-8")
         try:
-            done = self.test(*mutation.tests)
+            done = self.test(*mutation.tests, environment=mutation.environment)
         finally:
             file.write_text(whole, encoding="utf-8")
         if done.returncode == FAILED:
@@ -96,10 +104,7 @@ def main(names: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
         copy = Copy(Path(folder))
         copy.insist_on_itself()
-        healthy = copy.test(*dict.fromkeys(test for mutation in mutations for test in mutation.tests))
-        if healthy.returncode:
-            _tell(healthy.stdout[-3000:], "the tests fail on the program as it is")
-            return 1
+        copy.insist_on_health(mutations)
         _tell("name | rule | caught by | seconds")
         return max([_told(copy, mutation) for mutation in mutations], default=0)
 

@@ -26,6 +26,8 @@ class Mutation:
     replacement: str
     tests: tuple[str, ...]
     """The fewest tests that must fail, as pytest takes them."""
+    environment: str = ""
+    """Where what they need is installed; the tests' own where none is named."""
 
     def count(self, root: Path) -> int:
         """Count how often the text is found below ``root``: once, or the mutation has to be looked at."""

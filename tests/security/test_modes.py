@@ -97,7 +97,7 @@ def test_the_snapshot_is_private_again_when_it_is_shared_no_more(place):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
-@pytest.mark.parametrize("name", [".writer", "archive", "blobs", "parquet", "warehouse.duckdb"])
+@pytest.mark.parametrize("name", [".writer", "archive", "blobs", "parquet", "delta", "warehouse.duckdb"])
 def test_a_link_of_another_user_is_not_followed(tmp_path, name):
     """77 names it, and nothing is written where it leads, also where others may write in the data folder."""
     (tmp_path / "data" / ("archive" if name != "archive" else ".writer")).mkdir(parents=True)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 import resource
 import shutil
+import sys
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
 from pipeline import catchup, failpoints
 from pipeline.archive.segments import Archive
+from pipeline.doctor import examine
 from pipeline.errors import FolderError
 from pipeline.failpoints import FailpointError
 from pipeline.load.compare import bookmarks_of_duckdb, bookmarks_of_parquet
@@ -142,3 +145,16 @@ def test_a_full_disk_keeps_what_was_durable_and_claims_no_more(world, at):
     assert (again.exit_code, again.sources[0].new) == (0, 21 - len(kept))
     assert set(versions(world.archive())) == world.store.visible_ids()
     prove(world.data, duckdb=False)
+
+
+def test_delta_tables_without_their_library(world, monkeypatch):
+    """Where deltalake is not installed the other destinations are loaded; 78 says what to install."""
+    monkeypatch.setitem(sys.modules, "pipeline.load.delta", None)
+    result = export(replace(world.config(), delta=True))
+    (told,) = [one for one in result.destinations if one.destination == "delta"]
+    assert (result.exit_code, told.exit_code) == (78, 78)
+    assert "deltalake" in str(told.error)
+    assert told.hint == "in the checkout: pip install '.[delta]'"
+    prove(world.data)
+    checks = {check.check: check for check in examine(replace(world.config(), delta=True))}
+    assert (checks["delta"].state, checks["delta"].remedy) == ("problem", "in the checkout: pip install '.[delta]'")

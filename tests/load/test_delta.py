@@ -1,0 +1,425 @@
+"""Delta tables keep the promise of a destination, whoever else writes there, and are read by others."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import duckdb
+import pytest
+
+from pipeline import failpoints
+from pipeline.errors import RefusedError, TryAgainError
+from pipeline.failpoints import FailpointError
+from pipeline.schema import TABLES
+
+from . import s3
+from .conformance import ROOT, Conformance
+from .made import DAY, TENTH, Memory, Source, Version, example, in_order
+from .s3 import server  # noqa: F401 - a fixture
+
+pytest.importorskip("deltalake", reason="deltalake is not here: `make test-all` runs these tests in .venv-delta")
+
+from deltalake import DeltaTable, write_deltalake
+
+from pipeline.load import delta, rewrite
+from pipeline.load.delta import DeltaDestination, connect
+from pipeline.load.place import Place
+
+
+class TestDelta(Conformance):
+    """The conformance suite on a folder of real Delta tables."""
+
+    failpoints = ("delta.written", "delta.committed", "files.renamed")
+
+    def open(self, folder):
+        return DeltaDestination(self.place(folder))
+
+    def place(self, folder):
+        return Place(str(folder / "delta"), connect, is_ours=True, scratch=folder / ".writer")
+
+    def table(self, folder, name="completions"):
+        place = self.place(folder)
+        return DeltaTable(place.uri(name), storage_options=dict(place.options) or None)
+
+    def contents(self, folder):
+        place = self.place(folder)
+        return {name: in_order(rows_of(place.uri(name), name, place.options)) for name in TABLES}
+
+    def check_stopped(self, contents, before, after):
+        """Find each table as before or as after it, and new completions only with all that belongs to them."""
+        assert all(contents[name] in (before[name], after[name]) for name in TABLES)
+        assert contents == after or contents["completions"] == before["completions"]
+
+
+class TestDeltaElsewhere(TestDelta):
+    """The same on a folder that others may write to as well."""
+
+    def place(self, folder):
+        return Place(str(folder / "delta"), connect)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(s3.program() is None, reason="no SeaweedFS here: `make test-all` runs these tests in .venv-delta")
+class TestDeltaOnAServer(TestDelta):
+    """The same on a real S3-compatible server."""
+
+    test_failure_at_every_step = test_kill_at_every_step = test_disk_full = None  # they copy the folder
+
+    @pytest.fixture(autouse=True)
+    def _reached(self, server):  # noqa: F811 - pytest hands it in
+        type(self).options = server
+
+    def place(self, folder):
+        root = "-".join(str(folder).split("/")[-2:])
+        return Place(f"s3://{s3.BUCKET}/{root}", connect, options=self.options)
+
+
+def rows_of(root, name, options=None):
+    """Read the newest version of a table as another program would; what is not there holds nothing."""
+    told = dict(options or {}) or None
+    if not DeltaTable.is_deltatable(str(root), told):
+        return []
+    table = DeltaTable(str(root), storage_options=told).to_pyarrow_dataset().to_table()
+    return table.select(TABLES[name].columns.names).cast(TABLES[name].columns).to_pylist(maps_as_pydicts="strict")
+
+
+@pytest.fixture(params=["folder", pytest.param("server", marks=pytest.mark.slow)])
+def suite(request, server):  # noqa: F811 - pytest hands it in
+    """Hand out the suite of a place that several write to."""
+    if request.param == "folder":
+        return TestDeltaElsewhere()
+    if s3.program() is None:
+        pytest.skip("no SeaweedFS here")
+    TestDeltaOnAServer.options = server
+    return TestDeltaOnAServer()
+
+
+# -- several writers ------------------------------------------------------------------------------------------------
+
+
+def at_once(suite, folder, *stories):
+    """Let each story, a list of loads, be loaded by a writer of its own, load beside load."""
+    barrier = Barrier(len(stories))
+
+    def write(story):
+        destination = suite.open(folder)
+        for batches in story:
+            barrier.wait(60)
+            destination.load(batches)
+            destination.settle()
+
+    with ThreadPoolExecutor(len(stories)) as pool:
+        list(pool.map(write, stories))
+
+
+def test_two_writers_of_the_same_segments(suite, tmp_path):
+    """Of two that load the same segments at the same time one wins each: nothing is lost, nothing is there twice."""
+    base, later = suite.story()
+    story = [base, later[:1], later[1:]]
+    at_once(suite, tmp_path, story, story)
+    model = Memory()
+    for batches in story:
+        model.load(batches)
+    assert suite.open(tmp_path).bookmarks() == model.bookmarks()
+    assert suite.contents(tmp_path) == model.contents()
+
+
+def test_two_writers_of_different_sources(suite, tmp_path):
+    """Two that load different sources at the same time, from the first table on, disturb each other in nothing."""
+    stories = []
+    for name in ("one", "two"):
+        source = Source(name)
+        stories.append([[source.batch(example(text=text), Version(text))] for text in ("a", "b", "c")])
+    at_once(suite, tmp_path, *stories)
+    model = Memory()
+    for batches in (*stories[0], *stories[1]):
+        model.load(batches)
+    assert suite.open(tmp_path).bookmarks() == {"one": 3, "two": 3}
+    assert suite.contents(tmp_path) == model.contents()
+
+
+def overtaking(monkeypatch, act, times=1):
+    """Let something happen between the working out of a commit and the commit, some times."""
+    left, acting = [times], []
+
+    def reach(name):
+        if name == "delta.written" and left[0] and not acting:
+            left[0] -= 1
+            acting.append(True)
+            act()
+            acting.clear()
+
+    monkeypatch.setattr(delta, "reach", reach)
+
+
+@pytest.mark.parametrize("names", [("prod", "prod"), ("prod", "other")])
+def test_another_is_first(tmp_path, monkeypatch, names):
+    """A writer that is overtaken at every table looks again: nothing is left to do, or its own rows come after."""
+    suite = TestDeltaElsewhere()
+    one, two = map(Source, names)
+    loads = [[source.batch(example(), Version("b"))] for source in (one, two)]
+    later = [[source.batch(example(text="edited"))] for source in (one, two)]
+    suite.load(tmp_path, *loads)
+    other = iter(range(len(TABLES)))
+
+    def first():
+        name = [*delta._ORDER][next(other)]
+        delta._take_on(suite.open(tmp_path)._tables[name], later[1], {})
+
+    overtaking(monkeypatch, first, len(TABLES))
+    suite.both(tmp_path, *loads, *([later[0]] if one.name == two.name else later))
+
+
+def test_others_are_first_all_the_time(tmp_path, monkeypatch):
+    """A writer that always comes too late gives up with 75 and says where, and what was there is there."""
+    suite, source, other = TestDeltaElsewhere(), Source(), Source("other")
+    suite.load(tmp_path, [source.batch(example())])
+    before = suite.contents(tmp_path)
+    busy = suite.open(tmp_path)
+    real = delta._Table.commit
+
+    def commit(table, coming, going, bookmarks):
+        if "prod" in bookmarks:
+            monkeypatch.setattr(delta._Table, "commit", real)
+            busy.load([other.batch()])
+            monkeypatch.setattr(delta._Table, "commit", commit)
+        real(table, coming, going, bookmarks)
+
+    monkeypatch.setattr(delta._Table, "commit", commit)
+    monkeypatch.setattr(delta, "ATTEMPTS", 3)
+    with pytest.raises(TryAgainError, match=r"others wrote 3 versions of .*/choices"):
+        suite.open(tmp_path).load([source.batch(example(text="edited"))])
+    monkeypatch.undo()
+    after = suite.contents(tmp_path)
+    assert [row for row in after["completions"] if row["source"] == "prod"] == before["completions"]
+    assert suite.open(tmp_path).bookmarks() == {"prod": 1, "other": 3}
+
+
+@pytest.mark.parametrize("is_between", [True, False])
+def test_another_program_compacts(tmp_path, monkeypatch, is_between):
+    """OPTIMIZE by another program, before a load or in the middle of it, costs no row and makes none twice."""
+    monkeypatch.setattr(rewrite, "SMALL", 1)
+    suite, one, two = TestDeltaElsewhere(), Source("one"), Source("two")
+    loads = [[one.batch(example())], [two.batch(example())], [one.batch(Version("b"), gone=["chatcmpl-1"])]]
+    last = [one.batch(example(text="edited"), Version("b", TENTH + DAY))]
+    suite.load(tmp_path, *loads)
+
+    def compact():
+        assert suite.table(tmp_path).optimize.compact()["numFilesAdded"] == 1
+
+    if is_between:
+        at_completions = [name for name in TABLES if name != "completions"]
+        overtaking(monkeypatch, lambda: None if at_completions and at_completions.pop() else compact(), len(TABLES))
+    else:
+        compact()
+    suite.both(tmp_path, *loads, last)
+    assert suite.open(tmp_path).bookmarks() == {"one": 3, "two": 1}
+
+
+def test_another_program_adds_rows(tmp_path):
+    """Rows that another program appends, of any source, stay where no load replaces them, also through a rebuild."""
+    suite, source = TestDeltaElsewhere(), Source("one")
+    batches = [source.batch(example()), source.batch(Version("b"), example(text="edited"))]
+    suite.load(tmp_path, batches[:1])
+    table = suite.table(tmp_path)
+    theirs = table.to_pyarrow_dataset().to_table()
+    position = theirs.column_names.index("source")
+    theirs = theirs.set_column(position, theirs.schema.field("source"), [["of others"]])
+    write_deltalake(table, theirs, mode="append")
+    suite.load(tmp_path, batches[1:])
+    anew = DeltaDestination(suite.place(tmp_path), anew=True)
+    anew.load(batches)
+    anew.take_place()
+    found = [(row["source"], row["id"]) for row in suite.contents(tmp_path)["completions"]]
+    assert sorted(found) == [("of others", "chatcmpl-1"), ("one", "b"), ("one", "chatcmpl-1")]
+
+
+# -- what lies there --------------------------------------------------------------------------------------------------
+
+
+def test_it_is_partitioned_described_and_says_no_content(tmp_path):
+    """Each table is partitioned by date, has its sentences where others look for them, and statistics of no content."""
+    suite, source = TestDelta(), Source()
+    suite.load(tmp_path, [source.batch(example(text="needle"), Version("b", TENTH + DAY))])
+    for name, declared in TABLES.items():
+        table = suite.table(tmp_path, name)
+        assert (table.metadata().partition_columns, table.metadata().description) == (
+            ["created_date"],
+            declared.description,
+        )
+        assert all(field.metadata["comment"] for field in table.schema().fields)
+    told = suite.table(tmp_path).get_add_actions(flatten=True)
+    assert {name for name in told.column_names if name.startswith(("min.", "max."))} == {"min.source", "max.source"}
+    log = "".join(path.read_text() for path in (tmp_path / "delta").glob("*/_delta_log/*.json"))
+    assert "needle" not in log
+    assert "chatcmpl" not in log
+
+
+def test_completions_come_last(tmp_path):
+    """A load that ends before its last commit has changed every table but completions."""
+    suite, source, model = TestDelta(), Source(), Memory()
+    batches = [source.batch(example()), source.batch(example(text="edited"), Version("b", messages=1))]
+    suite.load(tmp_path, batches[:1])
+    before = suite.contents(tmp_path)
+    for batch in batches:
+        model.load([batch])
+    with failpoints.armed(f"delta.written=raise:{len(TABLES)}"), pytest.raises(FailpointError):
+        suite.load(tmp_path, batches[1:])
+    assert suite.contents(tmp_path) == model.contents() | {"completions": before["completions"]}
+    assert suite.open(tmp_path).bookmarks() == {"prod": 1}
+
+
+def test_small_files_take_new_rows_in(tmp_path):
+    """Many loads into one date leave one file, up to a size; a night that touches nothing of a date leaves its file."""
+    suite, source = TestDelta(), Source()
+    suite.load(tmp_path, [source.batch(Version("a")), source.batch(Version("z", TENTH + DAY))])
+    before = suite.table(tmp_path).file_uris(file_pruning_predicate="created_date = '2026-01-11'")
+    suite.load(tmp_path, *([source.batch(Version(f"b{n}"))] for n in range(5)))
+    assert suite.table(tmp_path).file_uris(file_pruning_predicate="created_date = '2026-01-11'") == before
+    assert len(suite.table(tmp_path).file_uris()) == 2
+
+
+def test_dates_of_many_files(tmp_path, monkeypatch):
+    """Versions, messages and closings are found in whichever of a date's files they are."""
+    monkeypatch.setattr(rewrite, "SMALL", 1)
+    suite, source = TestDelta(), Source()
+    loads = [[source.batch(Version(f"id-{n}", calls=1), example(text=str(n), messages=2))] for n in range(4)]
+    loads += [[source.batch(Version("id-1"), gone=["id-2"])], [source.batch(fetched={"id-0": 3})]]
+    suite.both(tmp_path, *loads)
+    assert len(suite.table(tmp_path).file_uris()) > 2
+
+
+def test_old_files_go_after_their_time(tmp_path):
+    """What no version refers to any more is deleted when the table's retention is over, and not before."""
+    suite, source = TestDelta(), Source()
+    suite.load(tmp_path, *([source.batch(Version(f"b{n}"))] for n in range(3)))
+    destination = suite.open(tmp_path)
+    destination.load([source.batch()])
+    destination.settle()
+    assert len(suite.place(tmp_path).data_files("completions")) == 3
+    told = {"delta.deletedFileRetentionDuration": "interval 0 seconds"}
+    suite.table(tmp_path).alter.set_table_properties(told)
+    destination.load([source.batch(Version("c"))])
+    destination.settle()
+    assert len(suite.place(tmp_path).data_files("completions")) == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "emptied", "lost", "garbage"])
+def test_a_damaged_log(tmp_path, damage):
+    """A log that is damaged, as a loss of power may leave it, is noticed, and what it held is loaded again."""
+    suite, source = TestDelta(), Source()
+    batches = [source.batch(example()), source.batch(example(text="edited"))]
+    suite.load(tmp_path, *([batch] for batch in batches))
+    last = max((tmp_path / "delta" / "completions" / "_delta_log").glob("*.json"))
+    whole = last.read_bytes()
+    {
+        "cut": lambda: last.write_bytes(whole[: len(whole) // 2]),
+        "emptied": lambda: last.write_bytes(b""),
+        "lost": lambda: shutil.rmtree(last.parent),
+        "garbage": lambda: last.write_bytes(b"\0" * len(whole)),
+    }[damage]()
+    assert suite.open(tmp_path).bookmarks() in ({}, {"prod": 1})
+    suite.both(tmp_path, batches)
+
+
+def test_staged_tables_are_seen_when_they_are_whole(tmp_path):
+    """What is made anew shows nothing until it takes its place, and then exactly that; what was staged twice goes."""
+    suite, source = TestDelta(), Source()
+    batches = [source.batch(example(), Version("b")), source.batch(example(text="edited"))]
+    suite.load(tmp_path, batches)
+    before = suite.contents(tmp_path)
+    anew, model = DeltaDestination(suite.place(tmp_path), anew=True), Memory()
+    assert anew.bookmarks() == {}
+    for batch in [Source().batch(example(text="rewritten")), *batches[1:]]:
+        anew.load([batch])
+        model.load([batch])
+    assert suite.contents(tmp_path) == before
+    anew.take_place()
+    assert suite.contents(tmp_path) == model.contents()
+    suite.open(tmp_path).purge()
+    kept = {path.rpartition("/")[2] for path in suite.table(tmp_path).file_uris()}
+    assert {path.rpartition("/")[2] for path in suite.place(tmp_path).data_files("completions")} == kept
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not here")
+def test_nothing_counts_before_it_is_durable(tmp_path):
+    """Each data file is synced before a log entry names it, and each entry before the load returns."""
+    code = (
+        "import os, pathlib; from tests.load.test_delta import TestDelta, Source, example; suite = TestDelta()\n"
+        "source = Source()\n"
+        f"suite.load(pathlib.Path({str(tmp_path)!r}), [source.batch(example())]); os.stat('/loaded')"
+    )
+    call = ["strace", "-f", "-y", "-e", "trace=linkat,fsync,rename,stat,newfstatat", "-o", tmp_path / "trace"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([*call, sys.executable, "-c", code], cwd=ROOT, env=environment, check=False, capture_output=True)
+    seen = (tmp_path / "trace").read_text(encoding="utf-8", errors="replace").partition("/loaded")[0]
+    synced, entries = [], []
+    for line in seen.splitlines():
+        if found := re.search(r"fsync\(\d+<([^>]+)>", line):
+            synced.append(found[1])
+        elif found := re.search(r'linkat\(.*"([^"]+/_delta_log/\d+\.json)"', line):
+            entries.append((found[1], len(synced)))
+    assert len(entries) == 2 * len(TABLES)
+    for entry, when in entries:
+        assert entry in synced[when:]
+        log = entry.rpartition("/")[0]
+        assert log in synced[when:]
+        written = [path for path in synced if path.startswith(log.removesuffix("_delta_log")) and path != log]
+        assert written or not when
+    data = [path for path in synced[: entries[-1][1]] if path.endswith(".tmp")]
+    assert len(data) == sum(1 for name in TABLES for _ in (tmp_path / "delta" / name).rglob("created_date=*/*.parquet"))
+
+
+# -- readers ----------------------------------------------------------------------------------------------------------
+
+
+def test_duckdb_reads_through_arrow(suite, tmp_path):
+    """DuckDB reads a table without an extension, by what deltalake hands out, map and decimal and all."""
+    suite.load(tmp_path, [Source().batch(example(more={"metadata": {"team": "search"}}), days={0: 2})])
+    completions = suite.table(tmp_path).to_pyarrow_dataset()  # noqa: F841 - DuckDB finds it by its name
+    with contextlib.closing(duckdb.connect()) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        sql = "SELECT id, metadata['team'], created_date::VARCHAR FROM completions"
+        assert connection.execute(sql).fetchall() == [("chatcmpl-1", "search", "2026-01-10")]
+
+
+def test_polars_reads_it(suite, tmp_path):
+    """A table is read by polars alone, a single date as well."""
+    polars = pytest.importorskip("polars")
+    suite.load(tmp_path, [Source().batch(example(), Version("b", TENTH + DAY))])
+    place = suite.place(tmp_path)
+    frame = polars.scan_delta(place.uri("completions"), storage_options=dict(place.options) or None)
+    assert frame.select("id").collect().rows() in ([("chatcmpl-1",), ("b",)], [("b",), ("chatcmpl-1",)])
+    day = polars.date(2026, 1, 11)
+    assert frame.filter(polars.col("created_date") == day).select("id").collect().rows() == [("b",)]
+
+
+# -- a server that does not do as it should ---------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(s3.program() is None, reason="no SeaweedFS here")
+def test_a_key_that_is_wrong_is_refused_and_not_told(server):  # noqa: F811 - pytest hands it in
+    """77 says where, and neither the message nor the cause repeats the key."""
+    wrong = "a-secret-that-is-wrong"
+    place = Place(f"s3://{s3.BUCKET}/tables", connect, options={**server, "aws_secret_access_key": wrong})
+    with pytest.raises(RefusedError, match=r"destinations\.delta_options") as caught:
+        DeltaDestination(place).bookmarks()
+    assert wrong not in f"{caught.value} {caught.value.__cause__} {place!r}"
+
+
+def test_a_server_that_is_down_is_asked_again_later():
+    """75 says which place could not be reached."""
+    (port,) = s3.free_ports(1)
+    told = {"aws_endpoint": f"http://127.0.0.1:{port}", "aws_allow_http": "true", "aws_region": "x"}
+    told |= {"aws_access_key_id": "x", "aws_secret_access_key": "x", "max_retries": "1", "retry_timeout": "1s"}
+    with pytest.raises(TryAgainError, match="s3://bucket/tables"):
+        DeltaDestination(Place("s3://bucket/tables", connect, options=told)).bookmarks()

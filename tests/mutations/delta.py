@@ -1,0 +1,62 @@
+"""What Delta tables promise, each broken; their tests run where deltalake is."""
+
+from .mutation import MORE, Mutation
+
+_WHERE = ".venv-delta"
+
+DELTA = (
+    Mutation(
+        "overtaken by OPTIMIZE",
+        MORE,
+        "pipeline/load/delta.py",
+        "max_commit_retries=0",
+        "max_commit_retries=15",
+        ("tests/load/test_delta.py::test_another_program_compacts",),
+        _WHERE,
+    ),
+    Mutation(
+        "bookmark beside the commit",
+        MORE,
+        "pipeline/load/delta.py",
+        "commit_properties=CommitProperties(app_transactions=told,",
+        "commit_properties=CommitProperties(app_transactions=[],",
+        ("tests/load/test_delta.py::TestDelta::test_load",),
+        _WHERE,
+    ),
+    Mutation(
+        "completions before their children",
+        MORE,
+        "pipeline/load/delta.py",
+        'for name in TABLES if name != "completions"), "completions")',
+        "for name in TABLES),)",
+        ("tests/load/test_delta.py::test_completions_come_last",),
+        _WHERE,
+    ),
+    Mutation(
+        "log not synced",
+        MORE,
+        "pipeline/load/place.py",
+        "                files.sync_file(log / name)\n",
+        "",
+        ("tests/load/test_delta.py::test_nothing_counts_before_it_is_durable",),
+        _WHERE,
+    ),
+    Mutation(
+        "old versions keep what is forgotten",
+        MORE,
+        "pipeline/forget.py",
+        "assemble.delta(config, folder).purge()",
+        "pass",
+        ("tests/truth/test_delta.py::test_what_is_forgotten_is_in_no_version[folder]",),
+        _WHERE,
+    ),
+    Mutation(
+        "rows of others replaced",
+        MORE,
+        "pipeline/load/rewrite.py",
+        "kept = [touch(mine) if touch else mine, without(rows, [source])]",
+        "kept = [touch(mine) if touch else mine]",
+        ("tests/load/test_delta.py::test_another_program_compacts[False]",),
+        _WHERE,
+    ),
+)
