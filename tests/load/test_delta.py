@@ -18,11 +18,11 @@ from pipeline import failpoints
 from pipeline.errors import RefusedError, TryAgainError
 from pipeline.failpoints import FailpointError
 from pipeline.schema import TABLES
+from tests import s3
+from tests.s3 import server  # noqa: F401 - a fixture
 
-from . import s3
 from .conformance import ROOT, Conformance
 from .made import DAY, TENTH, Memory, Source, Version, example, in_order
-from .s3 import server  # noqa: F401 - a fixture
 
 pytest.importorskip("deltalake", reason="deltalake is not here: `make test-all` runs these tests in .venv-delta")
 

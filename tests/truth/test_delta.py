@@ -21,10 +21,10 @@ from pipeline.nightly import export
 from pipeline.repair import repair
 from pipeline.schema import TABLES
 from pipeline.verify import verify
-from tests.load import s3
+from tests import s3
 from tests.load.made import in_order
-from tests.load.s3 import server  # noqa: F401 - a fixture
 from tests.load.test_delta import rows_of
+from tests.s3 import server  # noqa: F401 - a fixture
 from tests.test_readme import blocks
 
 from .test_kills import Victim

@@ -31,9 +31,9 @@ def server(tmp_path_factory):
 
 
 def program():
-    """Find SeaweedFS beside the Python that runs the tests; None where it is not installed."""
-    beside = Path(sys.executable).with_name("weed")
-    return beside if beside.exists() else shutil.which("weed")
+    """Find SeaweedFS beside the Python that runs the tests, or where `make test-all` puts it; None where it is not."""
+    places = (Path(sys.executable).with_name("weed"), Path(__file__).parents[1] / ".venv-delta" / "bin" / "weed")
+    return next((place for place in places if place.exists()), shutil.which("weed"))
 
 
 @contextlib.contextmanager
