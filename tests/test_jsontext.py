@@ -106,6 +106,7 @@ def test_members_before_the_damage_are_yielded():
         next(parts)
 
 
+@pytest.mark.slow
 def test_depth_has_no_limit():
     """A million levels are split like one."""
     deep = b"[" * 1_000_000 + b"]" * 1_000_000

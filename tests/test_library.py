@@ -46,6 +46,7 @@ def both(place, other, **settings):
     return Config(data=place.data, sources=(place.source("prod"), other.source("search")), **{**BARE, **settings})
 
 
+@pytest.mark.slow
 def test_run_leaves_the_process_alone(place):
     """No signal handler, no logging, no exit; the result survives pickling and says it all."""
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
@@ -92,6 +93,7 @@ def test_a_folder_in_use_is_raised(place):
 # -- several sources -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_each_source_has_its_name_on_its_rows(place, other):
     """Two projects come into one set of tables, told apart by source."""
     result = pipeline.run(both(place, other, parquet=True, duckdb=True))
@@ -140,6 +142,7 @@ def test_a_source_stays_itself(place):
 # -- connect -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_notebook_keeps_its_snapshot_while_a_run_publishes(place):
     """An open connection goes on seeing what it was opened on; connecting again shows the newer one."""
     place.run()
@@ -176,6 +179,7 @@ def read(place, *bounds, **more):
     return [row for part in pipeline.iter_arrow(*bounds, data=place.data, **more) for row in part.to_pylist()]
 
 
+@pytest.mark.slow
 def test_arrow_is_half_open_in_any_zone(place):
     """From since on and before until, both as moments: neighbouring intervals share no row and miss none."""
     place.run()
@@ -196,6 +200,7 @@ def test_arrow_has_the_types_of_the_schema(place, table):
     assert table not in {"completions", "choices"} or sum(part.num_rows for part in parts) == 3
 
 
+@pytest.mark.slow
 def test_arrow_comes_in_parts_of_one_snapshot(place):
     """No part is larger than asked for, and what is published meanwhile is not seen: the call's snapshot is read."""
     for second in range(50):
@@ -223,6 +228,7 @@ def test_arrow_of_what_is_not_there(place):
 # -- the key -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_key_shows_nowhere(place, caplog):
     """Neither repr, nor log, nor result, nor any file of the data folder holds it, whatever goes wrong."""
     caplog.set_level(logging.DEBUG)

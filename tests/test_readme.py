@@ -58,6 +58,7 @@ def demo(tmp_path_factory):
     return folder, run("pipeline demo", folder)
 
 
+@pytest.mark.slow
 def test_the_demo_prints_what_the_readme_shows(demo):
     """The output of make demo in the README is that of the program, but for seconds and sizes."""
     assert same(demo[1]) == same(consoles()["make demo"])

@@ -126,6 +126,7 @@ def called(place, tmp_path):
     return ("run", "--config", file, "--data", place.data, "--log-format", "json")
 
 
+@pytest.mark.slow
 def test_spans_reach_a_collector(place, tmp_path):
     """The OTEL_ variables suffice: OTLP over HTTP, to the endpoint with the headers named there."""
     with Posted(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as collector:
@@ -194,6 +195,7 @@ def test_without_the_package(place, tmp_path):
     assert done.stderr.count("pip install '.[otel]'") == 1
 
 
+@pytest.mark.slow
 def test_an_instrumented_httpx_sends_no_header(place, tmp_path):
     """Where httpx is instrumented, which adds a header and tells URLs, neither API nor ping gets one; others do."""
     before = """

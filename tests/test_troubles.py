@@ -33,6 +33,7 @@ def test_nothing_is_told_where_all_works(world):
     assert (troubles.read(world.folder), world.folder.troubles.exists()) == ([], False)
 
 
+@pytest.mark.slow
 def test_a_source_that_fails_is_told_until_it_works(world):
     """Since the first run that failed, with the server's words, what was kept and what to do; then it is over."""
     world.server.app.faults = (Fault("503", times=0),)
@@ -48,6 +49,7 @@ def test_a_source_that_fails_is_told_until_it_works(world):
     assert (told(world)["source prod"].over, told(world)["source prod"].runs) == (third.started, 2)
 
 
+@pytest.mark.slow
 def test_a_destination_that_fails_is_told(world):
     """What cannot be published is told by its name; the source is not blamed for it."""
     world.folder.snapshot.unlink()
@@ -61,6 +63,7 @@ def test_a_destination_that_fails_is_told(world):
     assert told(world)["snapshot"].over is not None
 
 
+@pytest.mark.slow
 def test_status_shows_them(world):
     """`status` says what does not work beside its rows; `--troubles` lists all, those that are over too."""
     world.server.app.faults = (Fault("503", times=0),)
@@ -72,6 +75,7 @@ def test_status_shows_them(world):
     assert (row["place"], row["runs"], row["exit_code"], row["over"]) == ("source prod", 1, 75, None)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_ours_stops_no_run(world):
     """A damaged file of troubles fails neither a run nor its exit code; `status` says which file it is."""
     world.folder.troubles.write_text("no JSON")

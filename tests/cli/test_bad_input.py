@@ -210,6 +210,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full(place, tmp_path):
     """75, what was there stays intact, no temp file is left, and the next run goes on."""
     assert place.run().exit_code == 0

@@ -34,6 +34,7 @@ def cost(place, *arguments):
     return pipeline("cost", "--config", place.file, "--data", place.data, *arguments)
 
 
+@pytest.mark.slow
 def test_rows_are_exact_where_programs_read(place):
     """CSV and JSON hold every column, amounts to the last decimal; so does Parquet."""
     (priced, unpriced) = csv.DictReader(cost(place, "--by", "model", *DAYS).stdout.splitlines())
@@ -49,6 +50,7 @@ def test_rows_are_exact_where_programs_read(place):
     assert out.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 def test_people_read_rounded_amounts_and_what_they_rest_on(place):
     """A table ends with its total; the lines below say what it rests on and what is unpriced."""
     for form, mark in (("table", "total"), ("md", "| total |")):
@@ -59,6 +61,7 @@ def test_people_read_rounded_amounts_and_what_they_rest_on(place):
         assert "not the bill" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_query_behind_the_numbers_gives_them(place):
     """What --sql prints is SQL that `pipeline query` answers with the same numbers."""
     sql = cost(place, "--by", "model", "--sql", *DAYS).stdout
@@ -70,6 +73,7 @@ def test_without_days_it_is_the_month_that_the_data_end_in(place):
     assert json.loads(cost(place, "--format", "json").stdout)["since"] == "2025-09-01"
 
 
+@pytest.mark.slow
 def test_budgets_are_checked(place):
     """4 with a line for each that is passed; 2 where there is none."""
     done = cost(place, "--check")
@@ -103,6 +107,7 @@ def test_bad_input(place, arguments, code, said):
     assert_one_message(cost(place, *arguments), code, said)
 
 
+@pytest.mark.slow
 def test_as_of_a_price_set(place):
     """With a set of prices named, it is as it was reported then."""
     assert cost(place, "--prices", "2026-11-10", *DAYS).stdout == cost(place, *DAYS).stdout

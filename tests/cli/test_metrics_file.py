@@ -38,6 +38,7 @@ def called(place, tmp_path):
     return lambda *more, **env: pipeline(*call, *more, **{"PIPELINE_METRICS_FILE": str(path), **env}), path
 
 
+@pytest.mark.slow
 def test_a_night_is_told(called, place, tmp_path):
     """Every metric is there but those that nobody can know yet, readable for all, with what the result says."""
     run, path = called
@@ -59,6 +60,7 @@ def test_a_night_is_told(called, place, tmp_path):
     assert values["pipeline_data_through_timestamp_seconds",] == pytest.approx(NOW, abs=5)
 
 
+@pytest.mark.slow
 def test_the_share_without_a_price(called, place, tmp_path):
     """Requests of a model that has no price, those of the fixture, are told as a share of all."""
     place.add(NOW - 30, 20, model="gpt-4o-mini-2024-07-18")
@@ -118,6 +120,7 @@ def test_a_folder_in_use(called, place, is_lost):
     assert ("pipeline_lag_seconds",) in values
 
 
+@pytest.mark.slow
 def test_settings_that_cannot_be_read(called, tmp_path):
     """Sources that the former file names are kept, so that no alarm falls silent; without one it is the code."""
     run, path = called

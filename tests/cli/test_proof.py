@@ -20,6 +20,7 @@ def config(place, tmp_path):
     return options
 
 
+@pytest.mark.slow
 def test_verify_tells_what_it_proved(config):
     """0 with what is held, what was compared, and what is listed; as JSON the same."""
     done = pipeline("verify", *config, "--against-api")
@@ -29,6 +30,7 @@ def test_verify_tells_what_it_proved(config):
     assert (told["exit_code"], told["unexplained"], told["proofs"][0]["held"]) == (0, 0, 20)
 
 
+@pytest.mark.slow
 def test_verify_names_the_damage_and_what_mends_it(config, place):
     """4 with the file and the command; that command mends it."""
     (file,) = place.data.glob("parquet/choices/*/*/data.parquet")
@@ -38,6 +40,7 @@ def test_verify_names_the_damage_and_what_mends_it(config, place):
     assert_one_message(pipeline("verify", *config), 0)
 
 
+@pytest.mark.slow
 def test_verify_against_an_api_that_refuses(config, tmp_path):
     """77 with the setting, as for a run."""
     (tmp_path / "key").write_text("sk-wrong")
@@ -62,6 +65,7 @@ def test_while_a_run_has_the_folder(config, place, command):
         assert_one_message(pipeline(*command, *config), 75, "the data folder is in use")
 
 
+@pytest.mark.slow
 def test_sweep_says_what_it_found(config, place):
     """0; what was deleted at the source is gone here, and held."""
     place.store.delete("id-3")
@@ -72,6 +76,7 @@ def test_sweep_says_what_it_found(config, place):
     assert answer.stdout.splitlines()[1:] == ["id-3,deleted"]
 
 
+@pytest.mark.slow
 def test_a_sweep_that_misses_most_stops(config, place):
     """3 with the flag to use where it is right; nothing is marked until it is used."""
     for number in range(15):
@@ -82,6 +87,7 @@ def test_a_sweep_that_misses_most_stops(config, place):
     assert_one_message(pipeline("sweep", *config, "--accept-losses"), 0, "15 gone")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", ["n\n", ""])
 def test_forget_asks_first(config, place, answer):
     """Without a yes nothing is forgotten."""
@@ -91,6 +97,7 @@ def test_forget_asks_first(config, place, answer):
     assert "id-3" in held(place.data)
 
 
+@pytest.mark.slow
 def test_forget_says_what_is_out_of_reach(config, place):
     """0 with how many went, and where they may still be; by metadata and upstream as well."""
     done = pipeline("forget", *config, "--id", "id-3", "--id", "unknown", "--yes")
@@ -110,6 +117,7 @@ def test_forget_needs_to_know_which(config, wrong):
     assert_one_message(pipeline("forget", *config, "--yes", *wrong), 2, "say which completions", "--id ID")
 
 
+@pytest.mark.slow
 def test_forget_without_an_id(config, place):
     """2 with what may be wrong, before anything is asked: a variable that is not set forgets nothing."""
     done = pipeline("forget", *config, "--id", "", "--upstream", "--yes")
@@ -135,6 +143,7 @@ def test_forget_at_a_source_that_refuses(config, place, tmp_path):
     assert not {"id-3", "id-4"} & place.store.visible_ids()
 
 
+@pytest.mark.slow
 def test_forget_by_metadata_that_nothing_has(config):
     """0, and it says so."""
     assert_one_message(
@@ -142,6 +151,7 @@ def test_forget_by_metadata_that_nothing_has(config):
     )
 
 
+@pytest.mark.slow
 def test_adopt_takes_what_was_saved(config, place, tmp_path):
     """3 where a line is no completion, with the line; what is one is held."""
     saved = tmp_path / "saved.jsonl"
@@ -171,6 +181,7 @@ def test_what_cannot_be_adopted(config, tmp_path, arguments, code, words):
     assert_one_message(pipeline("adopt", tmp_path / path, *rest, *config), code, *words)
 
 
+@pytest.mark.slow
 def test_rebuild_of_something_else(config):
     """2 with what there is."""
     assert_one_message(pipeline("rebuild", "everything", *config), 2, "parquet", "duckdb", "ledger", "blobs")

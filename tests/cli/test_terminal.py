@@ -47,12 +47,14 @@ def test_progress_moves(place, file):
     assert shown.rpartition("\r\033[K")[2].startswith("prod       complete")
 
 
+@pytest.mark.slow
 def test_a_log_of_json_is_not_disturbed(place, file):
     """Nothing moves where a program reads the log."""
     _, shown = on_a_terminal("run", "--log-format", "json", "--config", file, "--data", place.data)
     assert "\033[K" not in shown
 
 
+@pytest.mark.slow
 def test_query_draws_a_table(place, file):
     """Columns stand under a rule; what people stored cannot steer the terminal, and is not taken for markup."""
     assert pipeline("run", "--config", file, "--data", place.data).returncode == 0
@@ -64,6 +66,7 @@ def test_query_draws_a_table(place, file):
     assert "\033[2J" not in shown
 
 
+@pytest.mark.slow
 def test_status_can_be_read(place, file):
     """What is known of a source stands one below the other, with what it is called; what is not known is left out."""
     assert pipeline("run", "--config", file, "--data", place.data).returncode == 0

@@ -209,6 +209,7 @@ def test_requests_of_the_class_input_add_up(month):
         assert counted == grouped(completions, [truth], lambda _: 1), name
 
 
+@pytest.mark.slow
 def test_strict_and_a_word_on_stderr(published):
     """Whoever only reads the costs is told on stderr how much has none; --strict makes that a failed check."""
     _, options = published
@@ -302,6 +303,7 @@ def test_parquet_holds_what_csv_holds(published, lines):
     assert set(table["BilledCost"].to_pylist()) == {0}
 
 
+@pytest.mark.slow
 def test_a_file_is_private_and_whole(published):
     """0600, in place of what was there, and nothing is left beside it; the same as on stdout."""
     path, options = published

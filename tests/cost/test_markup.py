@@ -20,6 +20,7 @@ from .reported import Page
 AMOUNTS = st.decimals(0, 10**12, places=15)
 
 
+@pytest.mark.slow
 @given(text=st.text(), width=st.integers(5, 60))
 def test_a_text_is_shown_harmlessly(text, width):
     """It has no control character, begins no formula, and fits."""

@@ -85,6 +85,7 @@ PERIODS = st.builds(
 ANYTHING = st.lists(st.sampled_from([*DIMENSIONS, *(f"metadata:{key}" for key in KEYS)]), unique=True, max_size=3)
 
 
+@pytest.mark.slow
 @settings(max_examples=settings.default.max_examples // 4)
 @given(asked=st.builds(Question, ANYTHING.map(tuple), PERIODS, st.none() | st.integers(1, 9)))
 def test_any_grouping_adds_up_to_the_total(db, asked):

@@ -157,6 +157,7 @@ def test_the_sql_shown_gives_the_numbers_shown(folder, tz, changes):
     assert len(names) == 17
 
 
+@pytest.mark.slow
 def test_the_page_shows_every_query(folder, page):
     """The SQL in the page is that of the figures, to the letter."""
     shown = {pre.text for pre in page.root.all("pre")}
@@ -293,6 +294,7 @@ def hostile(tmp_path_factory):
     return told(folder, month="2026-11", tags=("key", *HOSTILE[:3], *HOSTILE[5:8], HOSTILE[11]), with_content=True)
 
 
+@pytest.mark.slow
 def test_nothing_from_the_data_is_markup(hostile):
     """Only our elements and attributes are there, closed in order, and no script, picture, frame or form."""
     names = {one.name for one in hostile.root.all()}
@@ -365,6 +367,7 @@ def test_completions_are_told_by_id_only(tmp_path):
     assert "a secret" in told(folder, month="2026-11", with_content=True).text
 
 
+@pytest.mark.slow
 def test_metadata_are_told_by_allowed_keys_only(folder):
     """Without keys that the settings allow or that were asked for, no metadata value is in the page."""
     assert "night" not in told(folder, month="2026-10").html
@@ -542,6 +545,7 @@ def test_a_folder_that_cannot_be_written_is_told(folder, monkeypatch, tmp_path):
         refuse_to_overwrite(earlier)
 
 
+@pytest.mark.slow
 def test_the_command(folder, tmp_path):
     """`pipeline report` writes the file and says what it tells."""
     done = pipeline("report", "--data", folder, "--month", "2026-10", "--tag", "team", cwd=tmp_path)

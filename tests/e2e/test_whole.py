@@ -44,6 +44,7 @@ def fill(place, groups):
         place.add(NOW - 3600 + 60 * number, size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "shape"), PAIRS)
 def test_rows_come_home_while_others_arrive(tmp_path, limit, shape):
     """Groups up to the largest page, and rows arriving anywhere during the walk: equal after the next run."""
@@ -80,6 +81,7 @@ def test_a_second_beyond_the_largest_page_is_named_until_it_is_shown_whole(tmp_p
         assert fresh == [(False, f"possibly incomplete: {second}")]
 
 
+@pytest.mark.slow
 def test_an_exact_cursor_brings_any_second_home(tmp_path):
     """Where the server continues right behind a row, a second beyond the largest page is whole and not in doubt."""
     with Place(tmp_path, Shape(cursor="exact")) as place:

@@ -89,6 +89,7 @@ def followed(victim, log, *command):
     return complaints(events(log.read_text(errors="replace").splitlines()), str(victim.data))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_no_step_of_a_run_relies_on_what_is_not_durable(tmp_path):
     """A first run and a later one: every rename and every bookmark comes after what it relies on is durable."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +31,7 @@ def test_any_page_is_split_and_flattened(body):
     check(body)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=settings.default.max_examples // 4,  # each builds an archive and two destinations
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],

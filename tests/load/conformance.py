@@ -167,6 +167,7 @@ class Conformance:
         ]
         self.both(tmp_path, *([batches] if together else [[batch] for batch in batches]))
 
+    @pytest.mark.slow
     def test_some_gone_at_a_time(self, tmp_path):
         """Groups of segments end where they like: what went is closed once, wherever its version is held."""
         source = Source()
@@ -247,6 +248,7 @@ class Conformance:
         moved_again = source.batch(Version("a", TENTH + 2 * DAY), Version("c", TENTH), Version("e", TENTH + 3 * DAY))
         return base, [moved, moved_again]
 
+    @pytest.mark.slow
     def test_failure_at_every_step(self, tmp_path, monkeypatch):
         """A load that fails anywhere leaves no completion twice and no untrue bookmark; the next one heals it."""
         base, later = self.story()

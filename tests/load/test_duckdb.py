@@ -161,6 +161,7 @@ def test_somebody_elses_database(tmp_path):
     TestDuckDB().both(tmp_path, [Source().batch(example())])
 
 
+@pytest.mark.slow
 def test_damage_found_on_the_way(tmp_path):
     """Damage found while loading ends the run with 75; the next one finds no file and rebuilds it."""
     suite, source = TestDuckDB(), Source()
@@ -191,6 +192,7 @@ def test_failed_statement_is_a_bug(tmp_path):
     suite.both(tmp_path, [first])
 
 
+@pytest.mark.slow
 def test_load_after_a_failure(tmp_path, monkeypatch):
     """A destination goes on after a load that failed and was rolled back."""
     suite, (base, later) = TestDuckDB(), TestDuckDB().story()
@@ -280,6 +282,7 @@ def without_index(choices, id_):
     return pa.Table.from_pylist(rows, choices.schema)
 
 
+@pytest.mark.slow
 def test_another_setting_of_logprobs(tmp_path):
     """A file made without log probabilities is made anew where they are asked for, and the other way round."""
     TestDuckDB().load(tmp_path, [Source().batch(example())])

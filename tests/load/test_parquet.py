@@ -115,6 +115,7 @@ def test_rows_are_sorted(tmp_path, monkeypatch):
     assert ids == [f"{kind}-{n}" for kind in ("early", "null") for n in range(5)]
 
 
+@pytest.mark.slow
 def test_old_rows_are_read_a_row_group_at_a_time(tmp_path):
     """Merging takes no more memory than row groups of the old file, although the file is many times as large."""
     source, destination = Source(), open_in(tmp_path)

@@ -26,6 +26,7 @@ def snapshot(tmp_path_factory):
     return folder / "warehouse.duckdb"
 
 
+@pytest.mark.slow
 def test_connect(snapshot):
     """Tables and views are there by their plain names."""
     with contextlib.closing(connect(snapshot)) as connection:

@@ -86,6 +86,7 @@ def a_day(far, line, seed, *, hours=24, bare=False):
     return codes, alive
 
 
+@pytest.mark.slow
 def test_some_hours_of_a_flapping_server(tmp_path):
     """Runs that meet a server that comes and goes keep what they read, ask no more than they may, and come home."""
     with joined(tmp_path, limit=8, retry_attempts=ATTEMPTS, overlap=2.0 * HOUR) as (far, line):

@@ -80,6 +80,7 @@ def test_a_reset_all_over_one_page(tmp_path, encoding):
         far.assert_home(line)
 
 
+@pytest.mark.slow
 def test_silence_in_the_middle_of_an_answer(tmp_path):
     """Half a page and then nothing: 75 says that the server stopped answering, and where; the rest comes later."""
     with joined(tmp_path) as (far, line):

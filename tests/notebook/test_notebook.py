@@ -69,6 +69,7 @@ def test_the_data_folder_is_a_literal(form):
     assert ast.literal_eval(value) == ODD
 
 
+@pytest.mark.slow
 def test_it_is_bound_to_the_folder_as_an_absolute_path(data, tmp_path):
     """It is written into the current folder, private, and says how it is opened."""
     done = pipeline("notebook", data.name, cwd=data.parent)
@@ -81,6 +82,7 @@ def test_it_is_bound_to_the_folder_as_an_absolute_path(data, tmp_path):
     assert str(data) in (tmp_path / "pipeline_notebook.ipynb").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_nothing_is_replaced_unless_asked(data, tmp_path):
     """2 where a file is there, which stays; with --force it is replaced, but never a folder."""
     out = tmp_path / "mine.py"

@@ -103,6 +103,7 @@ def test_tokens_by_day_adds_up(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_by_metadata_takes_any_key(tmp_path):
     """Without a key the one that most completions have; with one the values of it, and (none) for the rest."""
     teams = [completion(n, metadata=[("team", "a" if n < 2 else "b"), ("it's", HOSTILE)]) for n in range(3)]
@@ -214,6 +215,7 @@ def test_freshness_tells_each_source(tmp_path):
 # -- as people ask -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_sql_is_told_and_stdout_stays_data(small):
     """The recipe's SQL is on stderr, and run as it stands with the same values it answers the same."""
     done = pipeline("query", "--data", small, "--recipe", "by_metadata", "--set", "key=team", "--set", "rows=5")
@@ -252,6 +254,7 @@ def test_what_is_wrong_is_told_in_a_message(small, said, hint, call):
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_no_value_is_sql(small):
     """Text that would be SQL is compared and nothing else, in a recipe and in a query of one's own."""
     for call in (

@@ -43,6 +43,7 @@ def call(words, **env):
     return subprocess.run(["/bin/sh", "-c", told], capture_output=True, text=True, check=False, env=env, cwd=ROOT)
 
 
+@pytest.mark.slow
 def test_cron_runs_what_it_says(shards, tmp_path):
     """Each line has five fields, a user and a command; the commands run, and the alarm is silent when data are new."""
     folder, prod, _ = shards
@@ -73,6 +74,7 @@ def test_systemd_finds_nothing_wrong(tmp_path):
     assert (said, done.returncode) == ([], 0)
 
 
+@pytest.mark.slow
 def test_systemd_runs_what_it_says(shards):
     """The command runs in its environment, one data folder per shard; codes are told apart as the README has them."""
     folder, prod, _ = shards

@@ -88,6 +88,7 @@ def test_a_link_in_place_of_a_temp_file_leads_nowhere(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "report.html"]
 
 
+@pytest.mark.slow
 def test_the_snapshot_is_private_again_when_it_is_shared_no_more(place):
     """Taking share back takes effect with the next run, which publishes anew."""
     config = place.config()

@@ -55,6 +55,7 @@ def test_nobody_is_asked_but_the_configured_server(tmp_path, command):
     assert bool(reached) == (command[0] in {"run", "verify", "doctor", "sweep"})
 
 
+@pytest.mark.slow
 def test_a_ping_goes_to_its_url_and_nowhere_else(tmp_path):
     """Whoever asks for pings has two connected to: base_url and the URL of the pings."""
     with Posted() as listener:

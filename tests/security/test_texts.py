@@ -57,6 +57,7 @@ def fed(tmp_path_factory):
         yield place, asked
 
 
+@pytest.mark.slow
 def test_no_id_names_a_file(fed, tmp_path):
     """Files and folders are named by source, table, date, number and hash; an id is a value in them, kept as it is."""
     place, _ = fed
@@ -67,6 +68,7 @@ def test_no_id_names_a_file(fed, tmp_path):
     assert not list(tmp_path.parent.rglob("escaped*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "by", ["source", "model", "tier", "metadata:team", f"metadata:{QUOTED}", f"metadata:{INJECTED}"]
 )
@@ -107,6 +109,7 @@ def test_no_source_is_named_like_a_path(tmp_path, name):
     assert (done.returncode, "must be named with a-z" in done.stderr) == (78, True)
 
 
+@pytest.mark.slow
 def test_no_cell_of_csv_is_a_formula(fed):
     """A spreadsheet runs none of what `query` and `cost` write; JSON has every text as it is."""
     _, asked = fed

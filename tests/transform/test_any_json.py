@@ -41,6 +41,7 @@ def texts(batch):
     ]
 
 
+@pytest.mark.slow
 @THOROUGH
 @given(bodies=st.lists(completions(broken=True), max_size=4))
 def test_any_body_is_one_row_in_sound_tables(bodies, connection):
@@ -60,6 +61,7 @@ def test_any_body_is_one_row_in_sound_tables(bodies, connection):
         msgspec.json.decode(text)
 
 
+@pytest.mark.slow
 @THOROUGH
 @given(body=completions(broken=False))
 def test_both_ways_of_reading_agree(body):
@@ -75,6 +77,7 @@ def test_both_ways_of_reading_agree(body):
         assert fast.tables[name].drop_columns([*differing]).equals(slow.tables[name].drop_columns([*differing])), name
 
 
+@pytest.mark.slow
 @THOROUGH
 @given(body=completions(broken=False), damage=completions(broken=True))
 def test_usage_that_parses_is_never_hidden(body, damage):

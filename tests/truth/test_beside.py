@@ -46,6 +46,7 @@ def loaded(result):
     return {done.destination: (done.segments, done.completions) for done in result.destinations}
 
 
+@pytest.mark.slow
 def test_a_helper_loads_everything_and_is_counted(world, told):
     """What the helper loaded is what the run says that was loaded, and both destinations hold it."""
     result = world.run()
@@ -56,6 +57,7 @@ def test_a_helper_loads_everything_and_is_counted(world, told):
     prove(world.data)
 
 
+@pytest.mark.slow
 def test_rejects_found_by_a_helper_are_told(world, told):
     """A value that fits no column makes the run end with 3, also where the helper met it."""
     world.add(NOW - 2000, seed="no number")
@@ -84,6 +86,7 @@ def test_a_helper_that_dies_costs_nothing(world, told, monkeypatch, place):
     prove(world.data)
 
 
+@pytest.mark.slow
 def test_a_stop_ends_the_helper_too(world, told):
     """A run that is asked to stop waits for no more than what the helper has in hand, and the next one goes on."""
     stop = Stop()
@@ -94,6 +97,7 @@ def test_a_stop_ends_the_helper_too(world, told):
     prove(world.data)
 
 
+@pytest.mark.slow
 def test_a_helper_ends_with_its_run(tmp_path):
     """Where the run is killed, its helper lets go of the folder at once, and the next run finds everything right."""
     with Victim(tmp_path / "victim") as victim:

@@ -34,6 +34,7 @@ def cost(world, *by):
     return [(row["requests"], str(row["cost"]).rstrip("0")) for row in (*rows, answer.total)]
 
 
+@pytest.mark.slow
 def test_a_new_version_never_counts_twice(world):
     """An edit of metadata moves a cost from one tag to another, and adds nothing."""
     assert cost(world) == [(10, "0.028")] * 2
@@ -42,6 +43,7 @@ def test_a_new_version_never_counts_twice(world):
     assert cost(world, "metadata:team") == [(9, "0.0252"), (1, "0.0028"), (10, "0.028")]
 
 
+@pytest.mark.slow
 def test_what_is_gone_keeps_its_cost(world):
     """A completion that was deleted or expired was billed all the same."""
     world.store.delete(world.ids[0])
@@ -50,12 +52,14 @@ def test_what_is_gone_keeps_its_cost(world):
     assert cost(world)[-1] == (10, "0.028")
 
 
+@pytest.mark.slow
 def test_what_is_forgotten_costs_nothing_any_more(world):
     """A forgotten completion is in no cost: nothing of it is left but the hash of its id."""
     forget(world.config(), ids=[world.ids[0]])
     assert cost(world)[-1] == (9, "0.0252")
 
 
+@pytest.mark.slow
 def test_a_rebuild_and_adopted_completions(world, tmp_path):
     """Made anew, everything costs what it did; what was adopted counts once, listed later or not."""
     body = world.store.bodies()[world.ids[0]]

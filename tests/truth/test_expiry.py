@@ -40,6 +40,7 @@ def told_everywhere(world, result):
     return shown, summary, as_json, row
 
 
+@pytest.mark.slow
 def test_the_time_left_is_told_everywhere(world):
     """Horizon and hours of safety are the same in status, summary, JSON result and the view freshness."""
     world.clock.advance(5 * DAY)
@@ -58,6 +59,7 @@ def test_the_time_left_is_told_everywhere(world):
     assert not shown.is_older_than(26 * HOUR)
 
 
+@pytest.mark.slow
 def test_a_gap_older_than_the_horizon_is_named_to_the_second(world):
     """After an outage longer than the horizon the span that may be lost is told everywhere, once with exit code 3."""
     position = int(world.clock())
@@ -115,6 +117,7 @@ def test_a_loss_is_told_by_the_run_that_passes_it(world, ends):
     assert not shown.is_older_than(DAY)  # a loss is history: no run can mend it
 
 
+@pytest.mark.slow
 def test_no_time_left_is_an_alarm(world):
     """Where the source lists no further back than the data are old, status --max-age fails however much it allows."""
     world.clock.advance(2 * DAY)

@@ -48,6 +48,7 @@ def former_source(world, damage):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [slice(-20, None), slice(4, 300)], ids=["the footer", "a column"])
 def test_a_damaged_archive_stops_its_own_source_only(world, damage):
     """The other sources are exported, loaded and published; the damaged one is told with its file, and exit 78."""
@@ -88,6 +89,7 @@ def test_what_lies_before_a_damaged_segment_stays_loaded(world, monkeypatch):
     assert bookmarks_of_parquet(world.folder.parquet) == bookmarks_of_duckdb(world.folder.warehouse) == {"prod": 2}
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_could_not_tell_is_told_by_the_next(world):
     """Values that fit no column, in a segment whose run died, fail the next run that ends, and no other."""
     world.add(NOW - 1001, temperature="hot")

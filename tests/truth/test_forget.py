@@ -75,6 +75,7 @@ def failing(world, monkeypatch, after):
 # -- at the source ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_fails_at_the_source_is_forgotten_here_and_can_be_tried_again(worlds, monkeypatch):
     """A source that fails half way stops nothing here; the error says how many are left there, and the way to try."""
     config = settings(worlds[:2])
@@ -95,6 +96,7 @@ def test_what_fails_at_the_source_is_forgotten_here_and_can_be_tried_again(world
     assert verify(config).exit_code == 0
 
 
+@pytest.mark.slow
 def test_an_id_is_deleted_at_every_source_whatever_is_held(worlds):
     """By id, each source of the settings is asked, also for what is not held; what none has any more is told apart."""
     worlds[1].store.add(completion("late", NOW - 10))
@@ -105,6 +107,7 @@ def test_an_id_is_deleted_at_every_source_whatever_is_held(worlds):
     assert "third-c0" not in worlds[2].store.visible_ids()
 
 
+@pytest.mark.slow
 def test_the_key_of_another_project_deletes_nothing(worlds):
     """A key that suddenly answers for another project is refused before the first delete."""
     worlds[0].server.app.faults = (Fault("other-project", 1, times=0),)
@@ -165,6 +168,7 @@ def test_a_run_is_not_forgotten(worlds):
     assert before in rows_of_duckdb(worlds[0].folder.snapshot)["runs"]
 
 
+@pytest.mark.slow
 def test_coverage_stays_whatever_was_buried(worlds):
     """A tombstone of the empty id, as earlier versions wrote it, takes nothing away and is no damage."""
     before = rows_of_duckdb(worlds[0].folder.snapshot)["coverage"]

@@ -114,6 +114,7 @@ def test_a_server_that_fails_before_a_limit_is_told_as_failing(world):
     assert (result.exit_code, result.sources[0].limited) == (75, False)
 
 
+@pytest.mark.slow
 def test_each_source_has_its_share(world, tmp_path):
     """A source with much to read leaves the others time and pages: all get further in every run."""
     (tmp_path / "other").mkdir()
@@ -163,6 +164,7 @@ def test_input_messages_wait_for_the_next_run(world, monkeypatch):
     assert (second.complete, first.messages + second.messages) == (True, 60)
 
 
+@pytest.mark.slow
 def test_only_the_sources_named_are_asked(world, tmp_path):
     """The other source is not asked, and what it has archived is loaded and published all the same."""
     (tmp_path / "other").mkdir()

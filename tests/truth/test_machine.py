@@ -294,6 +294,7 @@ def covers(span, second):
 _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
+@pytest.mark.slow
 class TestNights(Nights.TestCase):
     """A few nights, on every run of the suite."""
 

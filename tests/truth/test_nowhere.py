@@ -318,6 +318,7 @@ def counted(data):
     return {id_: numbers for id_, *numbers in rows}
 
 
+@pytest.mark.slow
 def test_withheld_content_is_nowhere(three, inside):
     """With content = "none" no text of a prompt or an answer is in the data folder, or said; usage is whole."""
     withheld(three, inside)
@@ -369,6 +370,7 @@ def assert_hashes_are_of_what_is_stored(data):
     assert len(stored) > 10
 
 
+@pytest.mark.slow
 def test_content_is_found_where_it_is_kept(three):
     """With content = "full" the same search finds the same texts, in the archive and in every table."""
     export(three.config("full"))

@@ -108,6 +108,7 @@ def test_what_comes_while_the_other_end_fails_is_kept(tmp_path, monkeypatch):
         assert held(world) == shown
 
 
+@pytest.mark.slow
 def test_a_stop_keeps_every_page_and_the_next_run_goes_on(world):
     """A run that is asked to stop writes what it read, loads it, and says that it is not complete."""
     stop = Stop()
@@ -256,6 +257,7 @@ def test_an_archive_alone_is_a_whole_export(world):
     prove(world.data)
 
 
+@pytest.mark.slow
 def test_a_destination_that_was_off_catches_up(world):
     """What came while it was switched off is loaded when it is on again, changes and all, without the server."""
     world.run()
@@ -268,6 +270,7 @@ def test_a_destination_that_was_off_catches_up(world):
     prove(world.data)
 
 
+@pytest.mark.slow
 def test_a_lost_destination_is_built_again_from_the_archive(world):
     """Each destination, and the snapshot, may be deleted: the next run makes it anew, the server unneeded."""
     world.run()
@@ -278,6 +281,7 @@ def test_a_lost_destination_is_built_again_from_the_archive(world):
     prove(world.data)
 
 
+@pytest.mark.slow
 def test_a_destination_ahead_of_its_archive_is_refused(world):
     """Where the archive lost segments, the next ones would be taken for loaded: the run says so and loads nothing."""
     world.run()
@@ -294,6 +298,7 @@ def test_a_destination_ahead_of_its_archive_is_refused(world):
     prove(world.data)
 
 
+@pytest.mark.slow
 def test_a_source_no_longer_configured_stays_in_every_destination(world):
     """Taking a source out of the configuration takes nothing out of the archive, nor out of what is built from it."""
     world.run(**BARE)

@@ -70,6 +70,7 @@ def test_an_old_edit_is_found_and_both_versions_are_told(world):
     prove(world.data)
 
 
+@pytest.mark.slow
 def test_a_deletion_is_told_with_when_it_was_last_seen(world):
     """A completion that was deleted is gone after its own GET said so, with when it was last listed."""
     old = world.ids[40]
@@ -122,6 +123,7 @@ def test_what_no_run_has_seen_is_found(world):
     assert late in versions(world.archive())
 
 
+@pytest.mark.slow
 def test_gone_and_back(world):
     """A completion that is listed again after it was found gone is a new version, and gone no more."""
     body = world.store.bodies()[world.ids[3]]
@@ -171,6 +173,7 @@ def test_a_sweep_comes_by_itself_every_week(world):
         assert (result.sources[0].swept_through is not None, result.sources[0].gone) == (day >= 7, int(day == 7))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("emptied", [True, False])
 def test_most_of_what_is_held_is_not_marked_without_a_word(world, emptied):
     """A sweep that misses most of what is held calls nothing gone and ends with 3, until it is told to accept it."""

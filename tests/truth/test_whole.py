@@ -60,6 +60,7 @@ def test_nothing_is_made_anew_from_an_archive_that_lacks_a_segment(world, what):
     assert verify(world.config()).unexplained == 0
 
 
+@pytest.mark.slow
 def test_a_loss_without_a_backup_is_accepted_by_word_only(world):
     """The ledger notes the loss when it is told to; then what is left is made anew and verified."""
     lose(world)
@@ -140,6 +141,7 @@ def test_a_warehouse_that_says_it_holds_less_is_compared_all_the_same(world, nam
     assert verify(world.config()).unexplained == 0
 
 
+@pytest.mark.slow
 def test_a_destination_that_lags_is_compared_up_to_where_it_is(world):
     """What was not loaded yet is a note; a row changed in what was is a problem."""
     world.add(NOW + 60)
