@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
@@ -45,6 +46,8 @@ T = TypeVar("T")
 
 FORMAT = 1
 _SEGMENTS, _BLOBS = "segments/", "blobs/"
+#: A head comes from elsewhere: what it names must not lead out of the archive.
+_NAME, _SHA256 = re.compile(r"[\w-]+", re.ASCII), re.compile(r"[0-9a-f]{64}")
 _HEADS = "heads/"
 #: Older heads that stay: somebody who read one of them and comes late finds its number taken, and is told no.
 _KEPT = 10
@@ -259,6 +262,9 @@ def _newest(there: Place) -> Head | None:
         raise FolderError(
             f"{where} is damaged, or of a newer version: {error}", hint="look at it; the head before it still is whole"
         ) from error
+    hashes = {*head.blobs(), *(entry.sha256 for entry in head.segments().values())}
+    if not (all(map(_NAME.fullmatch, head.sources)) and all(map(_SHA256.fullmatch, hashes))):
+        raise FolderError(f"{where} names what is no part of an archive", hint="somebody else wrote it: look at it")
     if head.format != FORMAT or _head(head.number) != names[-1]:
         raise FolderError(f"{where} is not what its name says", hint="look at it, and take it away")
     return head

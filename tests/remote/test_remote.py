@@ -9,6 +9,7 @@ from copy import copy
 from dataclasses import replace
 from io import BytesIO
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
@@ -20,6 +21,7 @@ from pipeline.folder import DataFolder
 from pipeline.forget import forget
 from pipeline.nightly import export
 from pipeline.repair import repair
+from pipeline.seal import seal
 from pipeline.verify import verify
 from tests.cli.program import pipeline
 from tests.truth.world import HOUR, World, completion, prove, rows_of_parquet
@@ -298,6 +300,27 @@ def test_damage_there(world, url, tmp_path, what):
     restored = moved(world, tmp_path / "restored")
     with pytest.raises((CheckFailedError, FolderError), match=name.rpartition("/")[2]):
         remote.pull(restored.config(), url)
+
+
+@pytest.mark.parametrize("field", ["source", "segment", "blob"])
+def test_no_head_leads_out_of_the_archive(world, tmp_path, field):
+    """Who may write where the copy lies cannot have a pull write anywhere else."""
+    url = str(tmp_path / "elsewhere")
+    remote.push(world.config(), url)
+    there = objects.place(url)
+    head = remote._newest(there)
+    shelf = head.sources["prod"]
+    entries = (msgspec.structs.replace(shelf.entries[0], sha256="../../../x"), *shelf.entries[1:])
+    sources = {
+        "source": {"../../out": shelf},
+        "segment": {"prod": msgspec.structs.replace(shelf, entries=entries)},
+        "blob": {"prod": msgspec.structs.replace(shelf, blobs=("../../x",))},
+    }
+    there.put("heads/00000002.json", seal(msgspec.structs.replace(head, number=2, sources=sources[field])))
+    restored = moved(world, tmp_path / "restored")
+    with pytest.raises(FolderError, match="names what is no part of an archive"):
+        remote.pull(restored.config(), url)
+    assert not restored.data.exists()
 
 
 def test_an_older_copy_is_no_news(world, url):
