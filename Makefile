@@ -8,7 +8,7 @@ OF_DUCKDB := tests/extract tests/archive tests/transform tests/load tests/truth 
 # The Pythons that the program is for.
 VERSIONS := 3.11 3.12 3.13
 # Where tests find what the program itself does not need.
-BESIDE := $(foreach name,duckdb1 focus core notebook schedulers airflow spark,.venv-$(name)/made)
+BESIDE := $(foreach name,duckdb1 focus core notebook schedulers airflow spark daft,.venv-$(name)/made)
 UV := .venv-uv/bin/uv pip install --quiet --no-deps --require-hashes
 PROMETHEUS := .venv-prometheus
 STAGES := pipeline/extract/*,pipeline/archive/*,pipeline/transform/*,pipeline/load/*
@@ -157,8 +157,8 @@ clean: ## Remove what was made
 	.venv-spark/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-# What runs the recipes of configs/: they are tried in the schedulers themselves, whose packages are many.
-.venv-schedulers/made .venv-airflow/made: .venv-%/made: configs/%.txt .venv-uv/made
+# What runs the recipes of configs/: they are tried in the schedulers and engines themselves, whose packages are many.
+.venv-schedulers/made .venv-airflow/made .venv-daft/made: .venv-%/made: configs/%.txt .venv-uv/made
 	$(PYTHON) -m venv .venv-$*
 	$(UV) --python .venv-$*/bin/python -r configs/$*.txt
 	touch $@
