@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -37,10 +38,12 @@ _KEY = (pa.field("source", TEXT), pa.field("id", TEXT), pa.field("segment", INTE
 _GONE = ("gone_at", "gone_reason", "gone_last_seen", "gone_first_missed")
 #: What is kept of a batch, by name: its tables, and what it says of rows in earlier segments.
 _PARTS: dict[str, pa.Schema] = {name: table.columns.remove_metadata() for name, table in TABLES.items()} | {
+    "versions": pa.schema(_KEY),
     "fetched": pa.schema(_KEY),
     "gone": pa.schema([*_KEY, *(TABLES["completions"].columns.field(name) for name in _GONE)]),
     "closed": pa.schema([*_KEY, pa.field("valid_to", TIMESTAMP)]),
 }
+_STAGED = "part string, rows binary"
 _TYPES = {
     TEXT: "string",
     INTEGER: "bigint",
@@ -89,9 +92,10 @@ def flatten(
     found = _Archive.of(spark, files, archive)
     with _set(spark, _SETTINGS), _emptied(files, out):
         _insist_on_format(spark, f"{out}/{STAGING}/format", format)
-        staged = _stage(found, f"{out}/{STAGING}/parts", logprobs=logprobs)
-        for name, rows in _tables(staged, f"{out}/{STAGING}/outdated").items():
-            _write(rows, name, f"{out}/{name}", format)
+        staged = _Staged.of(found, files, f"{out}/{STAGING}", logprobs=logprobs)
+        for name, rows in _tables(staged).items():
+            if name in staged.there:
+                _write(rows, name, f"{out}/{name}", format)
     files.delete(f"{out}/{STAGING}")
     files.touch(f"{out}/{SUCCESS}")
 
@@ -178,7 +182,7 @@ class _Archive:
         is_folder = isinstance(archive, str)
         rows = _listed(spark, files, archive)
         found: dict[str, list[str]] = {}
-        for (path,) in rows.select("path").collect() if rows else ():
+        for (path,) in rows.select("path").collect() if rows is not None else ():
             folder, _, name = path.rpartition("/")
             found.setdefault(folder, []).append(name)
         if rows is None or not found:
@@ -271,12 +275,38 @@ def _insist_on_format(spark: SparkSession, path: str, name: str) -> None:
 # -- flattened once ------------------------------------------------------------------------------------------------
 
 
-def _stage(found: _Archive, path: str, *, logprobs: bool) -> Callable[[str], DataFrame]:
-    """Flatten every segment into ``path``; return what gives each part of it back."""
-    flat = found.files.select("path", "content").mapInArrow(_flattening(found, logprobs=logprobs), _wide())
-    flat.write.partitionBy("part").option("compression", "zstd").parquet(path)
-    staged = found.files.sparkSession.read.schema(_wide()).parquet(path)
-    return lambda name: staged.where(staged["part"] == name).select(f"{name}.*")
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """Every segment, flattened: a row for each part of it, whose rows are the Arrow stream of a table.
+
+    So Spark moves a few large values while Python flattens, and sees the columns of one table at a time: rows as wide
+    as all tables together cost it many times what flattening costs.
+    """
+
+    parts: DataFrame
+    there: frozenset[str]
+    """The parts of which any segment has rows."""
+    scratch: str
+
+    @classmethod
+    def of(cls, found: _Archive, files: _Files, folder: str, *, logprobs: bool) -> _Staged:
+        """Flatten every segment into ``folder``."""
+        path = f"{folder}/parts"
+        flat = found.files.select("path", "content").mapInArrow(_flattening(found, logprobs=logprobs), _STAGED)
+        flat.write.partitionBy("part").option("compression", "uncompressed").parquet(path)
+        there = frozenset(one.rpartition("=")[2] for one in files.folders(path))
+        return cls(found.files.sparkSession.read.schema(_STAGED).parquet(path), there, folder)
+
+    def rows(self, part: str) -> DataFrame:
+        """Return the rows of a part, of all segments."""
+        mine = self.parts.where(self.parts["part"] == part).select("rows")
+        return mine.mapInArrow(_unpacked, ", ".join(f"`{one.name}` {_TYPES[one.type]}" for one in _PARTS[part]))
+
+    def kept(self, rows: DataFrame, name: str) -> DataFrame:
+        """Keep rows beside the parts: they are worked out once, and Spark knows how few they are before it joins."""
+        path = f"{self.scratch}/{name}"
+        rows.write.parquet(path)
+        return rows.sparkSession.read.schema(rows.schema).parquet(path)
 
 
 def _flattening(found: _Archive, *, logprobs: bool) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -287,104 +317,105 @@ def _flattening(found: _Archive, *, logprobs: bool) -> Callable[[Iterator[pa.Rec
         for batch in batches:
             for path, content in zip(batch["path"].to_pylist(), batch["content"], strict=True):
                 folder = path.rpartition("/")[0]
-                yield from _rows(
-                    flatten_segment(
-                        content.as_buffer(),
-                        forgotten=forgotten.get(folder),
-                        source=sources.get(folder),
-                        logprobs=logprobs,
-                        path=path,
-                    )
-                )
+                told, source = forgotten.get(folder), sources.get(folder)
+                data = content.as_buffer()
+                flat = flatten_segment(data, forgotten=told, source=source, logprobs=logprobs, path=path)
+                for part, rows in _parts(flat):
+                    if rows.num_rows:
+                        yield pa.RecordBatch.from_pydict({"part": [part], "rows": [_packed(rows)]})
 
     return run
 
 
-def _wide() -> str:
-    """Describe the rows of all parts at once: the name of a part, and a struct for each, NULL but for that one."""
-    structs = (f"{name} struct<{_fields(columns)}>" for name, columns in _PARTS.items())
-    return ", ".join(["part string", *structs])
-
-
-def _fields(columns: pa.Schema) -> str:
-    return ", ".join(f"`{field.name}`: {_TYPES[field.type]}" for field in columns)
-
-
-def _rows(batch: Batch) -> Iterator[pa.RecordBatch]:
-    """Yield all that a merge needs of a batch."""
-    for name, rows in _parts(batch):
-        for part in rows.combine_chunks().to_batches():
-            count = part.num_rows
-            struct = pa.StructArray.from_arrays(part.columns, fields=list(_PARTS[name]))
-            others = {other: pa.nulls(count, pa.struct(list(columns))) for other, columns in _PARTS.items()}
-            yield pa.RecordBatch.from_pydict({"part": pa.repeat(name, count), **others, name: struct})
-
-
 def _parts(batch: Batch) -> Iterator[tuple[str, pa.Table]]:
-    yield from batch.tables.items()
-    source, segment = batch.bookmark.source, batch.bookmark.segment
-    ids = sorted(batch.fetched)
-    updates = {"gone": "completions", "closed": "metadata_history"}
-    told = {part: batch.updates[name] for part, name in updates.items() if name in batch.updates}
-    for name, rows in {"fetched": pa.table({"id": pa.array(ids, TEXT)}), **told}.items():
-        known = {column: rows[column] for column in rows.column_names}
-        known |= {"source": pa.repeat(source, len(rows)), "segment": pa.repeat(pa.scalar(segment, INTEGER), len(rows))}
-        yield name, pa.table([known[field.name] for field in _PARTS[name]], schema=_PARTS[name])
+    """Yield all that a merge needs of a batch."""
+    yield from ((name, rows.replace_schema_metadata().cast(_PARTS[name])) for name, rows in batch.tables.items())
+    versions = {*batch.tables["completions"]["id"].to_pylist(), *batch.replaced}
+    for part, ids in (("versions", versions), ("fetched", batch.fetched)):
+        yield part, _told(batch, part, pa.table({"id": pa.array(sorted(ids), TEXT)}))
+    for part, name in (("gone", "completions"), ("closed", "metadata_history")):
+        if name in batch.updates:
+            yield part, _told(batch, part, batch.updates[name])
+
+
+def _told(batch: Batch, part: str, rows: pa.Table) -> pa.Table:
+    """Say which segment tells it."""
+    source, segment = pa.scalar(batch.bookmark.source, TEXT), pa.scalar(batch.bookmark.segment, INTEGER)
+    known = {name: rows[name] for name in rows.column_names}
+    known |= {"source": pa.repeat(source, len(rows)), "segment": pa.repeat(segment, len(rows))}
+    return pa.table([known[field.name] for field in _PARTS[part]], schema=_PARTS[part])
+
+
+def _packed(rows: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
+        stream.write_table(rows.combine_chunks())
+    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+def _unpacked(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        for rows in batch["rows"]:
+            yield from pa.ipc.open_stream(rows.as_buffer())
 
 
 # -- all segments at once ------------------------------------------------------------------------------------------
 
 
-def _tables(staged: Callable[[str], DataFrame], scratch: str) -> dict[str, DataFrame]:
-    """Say of each table which of the rows of all segments it holds, and how they are closed."""
-    versions, fetched = _ends(staged("completions")), _ends(staged("fetched"))
-    replaced, refetched = _several(versions, f"{scratch}/versions"), _several(fetched, f"{scratch}/fetched")
-    tables = {name: staged(name) for name in TABLES}
-    tables["completions"] = _latest(_closed(tables["completions"], "id", staged("gone"), _GONE), "id")
-    history = tables["metadata_history"]
-    tables["metadata_history"] = _closed(history, "completion_id", staged("closed"), ["valid_to"])
-    tables["messages"] = _without_older(tables["messages"], refetched)
-    for name in ("choices", "tool_calls", "logprobs"):
-        tables[name] = _without_older(tables[name], replaced)
+def _tables(staged: _Staged) -> dict[str, DataFrame]:
+    """Say of each table which of the rows of all segments it holds, and how they are closed.
+
+    What is replaced is looked for among the ids alone, and is little: rows that hold prose are sent around once, to be
+    sorted, and not a second time to find the latest.
+    """
+    versions = _named(staged.rows("versions"))
+    replaced = staged.kept(_replacing(versions), "replaced")
+    refetched = staged.kept(_replacing(_named(staged.rows("fetched"))), "refetched")
+    tables = {name: staged.rows(name) for name in TABLES}
+    for name in ("completions", "choices", "tool_calls", "logprobs"):
+        tables[name] = _without_older(tables[name], TABLES[name].identity, replaced)
+    tables["messages"] = _without_older(tables["messages"], "completion_id", refetched)
     # Some come with messages, in a segment that may lie before the only version there is.
-    tables["rejects"] = _without_older(tables["rejects"], versions)
+    tables["rejects"] = _without_older(tables["rejects"], "completion_id", versions)
     for name in ("organization_usage", "organization_costs"):
-        tables[name] = _latest(tables[name], "created")
+        tables[name] = _latest_days(tables[name])
+    if "gone" in staged.there:
+        tables["completions"] = _closed(tables["completions"], "id", staged.rows("gone"), _GONE)
+    if "closed" in staged.there:
+        history = tables["metadata_history"]
+        tables["metadata_history"] = _closed(history, "completion_id", staged.rows("closed"), ["valid_to"])
     return tables
 
 
-def _latest(rows: DataFrame, key: str) -> DataFrame:
-    """Keep of each key the rows of the last segment that has any."""
+def _named(told: DataFrame) -> DataFrame:
+    return told.selectExpr("source AS _source", "id AS _id", "segment AS _segment")
+
+
+def _replacing(told: DataFrame) -> DataFrame:
+    """Keep the last that is told of each completion of which several segments tell."""
     from pyspark.sql import Window  # noqa: PLC0415 - an extra
     from pyspark.sql import functions as sql  # noqa: PLC0415
 
-    last = sql.max("segment").over(Window.partitionBy("source", key))
-    return rows.withColumn("_last", last).where("segment = _last").drop("_last")
+    one = Window.partitionBy("_source", "_id")
+    ends = {"_first": sql.min("_segment").over(one), "_last": sql.max("_segment").over(one)}
+    return told.withColumns(ends).where("_first < _last AND _segment = _last").drop("_first", "_last")
 
 
-def _ends(told: DataFrame) -> DataFrame:
-    """Say of each completion which segments are the first and the last that tell of it."""
-    from pyspark.sql import functions as sql  # noqa: PLC0415 - an extra
-
-    keys = told.select(sql.col("source").alias("_source"), sql.col("id").alias("_id"), "segment")
-    return keys.groupBy("_source", "_id").agg(sql.min("segment").alias("_first"), sql.max("segment").alias("_last"))
-
-
-def _several(ends: DataFrame, path: str) -> DataFrame:
-    """Keep those of which several segments tell, in ``path``: they are few, and Spark sees that before it joins.
-
-    So the rows that hold prose are sent around once, to be sorted, and not a second time to find the latest.
-    """
-    ends.where("_first < _last").write.parquet(path)
-    return ends.sparkSession.read.schema(ends.schema).parquet(path)
-
-
-def _without_older(rows: DataFrame, ends: DataFrame) -> DataFrame:
+def _without_older(rows: DataFrame, key: str, told: DataFrame) -> DataFrame:
     """Leave out what a later segment replaces."""
     from pyspark.sql import functions as sql  # noqa: PLC0415 - an extra
 
-    is_replaced = sql.expr("source = _source AND completion_id = _id AND segment < _last")
-    return rows.join(ends, is_replaced, "left_anti")
+    is_replaced = sql.expr(f"source = _source AND {key} = _id AND segment < _segment")
+    return rows.join(told, is_replaced, "left_anti")
+
+
+def _latest_days(rows: DataFrame) -> DataFrame:
+    """Keep of each day the rows of the last segment that has any."""
+    from pyspark.sql import Window  # noqa: PLC0415 - an extra
+    from pyspark.sql import functions as sql  # noqa: PLC0415
+
+    last = sql.max("segment").over(Window.partitionBy("source", "created"))
+    return rows.withColumn("_last", last).where("segment = _last").drop("_last")
 
 
 def _closed(rows: DataFrame, key: str, updates: DataFrame, columns: Sequence[str]) -> DataFrame:

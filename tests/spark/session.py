@@ -36,6 +36,11 @@ SETTINGS = {
 }
 
 
+def python(name: str) -> Path:
+    """Return the Python of an environment."""
+    return ROOT / f".venv-{name}" / "bin" / "python"
+
+
 def needs(name: str, *programs: str) -> list[Any]:
     """Mark tests that need an environment and programs: they are slow, and skipped where one is not."""
     missing = [program for program in programs if shutil.which(program) is None]
@@ -44,24 +49,24 @@ def needs(name: str, *programs: str) -> list[Any]:
     return [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.skipif(not is_there, reason=reason)]
 
 
-def run(name: str, folder: Path, *command: object) -> str:
+def run(name: str, folder: Path, *command: object, stdin: str = "", **env: str) -> str:
     """Run a program of an environment, sealed; return what it wrote to stdout."""
-    there = ROOT / f".venv-{name}" / "bin"
     left = folder / "left-the-machine"
     told = {
-        "PATH": f"{there}:{os.environ['PATH']}",
+        "PATH": f"{python(name).parent}:{os.environ['PATH']}",
         "HOME": str(folder),
         "PYTHONPATH": f"{SEALED}:{ROOT}",
         "LEFT_THE_MACHINE": str(left),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LOCAL_DIRS": str(folder / "spark"),
         "DO_NOT_TRACK": "1",
+        **env,
     }
-    program, *arguments = map(str, command)
     done = subprocess.run(
-        [there / program, *arguments],
+        [*map(str, command)],
         cwd=folder,
         env=told,
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -72,17 +77,18 @@ def run(name: str, folder: Path, *command: object) -> str:
     return done.stdout
 
 
-def submit(folder: Path, script: Path, *arguments: object, **settings: str) -> None:
-    """Run a job as a cluster would be given it."""
-    told = (f"{name}={value}" for name, value in {**SETTINGS, **settings}.items())
-    run("spark", folder, "spark-submit", *(word for one in told for word in ("--conf", one)), script, *arguments)
+def submit(folder: Path, *arguments: object, stdin: str = "") -> None:
+    """Run the job as a cluster would be given it, on this machine."""
+    (folder / "settings").write_text("".join(f"{name} {value}\n" for name, value in SETTINGS.items()))
+    job, master = CONFIGS / "spark" / "submit.sh", SETTINGS["spark.master"]
+    run("spark", folder, "sh", job, *arguments, stdin=stdin, MASTER=master, SETTINGS=str(folder / "settings"))
 
 
 def told_by(folder: Path, script: str) -> Any:
     """Run a script with a session named ``spark``; return what it printed last, as JSON."""
     settings = "".join(f".config({name!r}, {value!r})" for name, value in SETTINGS.items())
     begin = f"from pyspark.sql import SparkSession\nspark = SparkSession.builder{settings}.getOrCreate()\n"
-    return json.loads(run("spark", folder, "python", "-c", begin + script).splitlines()[-1])
+    return json.loads(run("spark", folder, python("spark"), "-c", begin + script).splitlines()[-1])
 
 
 def different(one: Path, other: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pipeline.repair import repair
 from pipeline.schema import TABLES
 
 from .chance import Chance
-from .session import CONFIGS, needs, run
+from .session import CONFIGS, needs, python, run
 
 pytestmark = needs("daft")
 #: Come with later segments, which the recipe leaves out.
@@ -23,7 +23,7 @@ def test_the_latest_versions_are_those_of_a_rebuild(tmp_path):
     folder.scratch.mkdir(parents=True)
     Chance(folder, "chance", 5).segments(30)
     repair(Config(data=folder.root, duckdb=False), "parquet")
-    run("daft", tmp_path, "python", CONFIGS / "daft" / "flatten.py", folder.archive, tmp_path / "out")
+    run("daft", tmp_path, python("daft"), CONFIGS / "daft" / "flatten.py", folder.archive, tmp_path / "out")
     columns = ", ".join(f'"{name}"' for name in TABLES["completions"].columns.names if name not in CLOSING)
     local = f"read_parquet('{folder.parquet}/completions/*/*/*.parquet', hive_partitioning = true)"
     with contextlib.closing(duckdb.connect()) as connection:

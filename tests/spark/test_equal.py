@@ -15,10 +15,9 @@ from tests.sandbox.asking import RECORDINGS, needs_recordings
 from tests.truth.world import DAY, HOUR, NOW, World, completion
 
 from .chance import Chance
-from .session import CONFIGS, counted, different, needs, submit, unsorted
+from .session import counted, different, needs, submit, unsorted
 
 pytestmark = needs("spark", "java")
-JOB = CONFIGS / "spark" / "flatten.py"
 #: Tables of which the story must hold rows, or it shows nothing: all.
 ALL = {
     "completions", "choices", "tool_calls", "messages", "logprobs", "metadata_history", "rejects", "runs", "coverage",
@@ -66,7 +65,7 @@ def test_everything_that_may_happen(story, tmp_path):
     Whatever zone and kind of timestamp the session has; files are sorted, and nothing else lies there.
     """
     forget_without_end(story, "chance", "chance-3")
-    submit(tmp_path, JOB, story.archive, tmp_path / "out", "--logprobs")
+    submit(tmp_path, story.archive, tmp_path / "out", "--logprobs")
     local = rebuilt(story, logprobs=True)
     assert different(local, tmp_path / "out") == {}
     assert {name for name, rows in counted(local).items() if rows} == ALL
@@ -76,11 +75,12 @@ def test_everything_that_may_happen(story, tmp_path):
 
 @needs_recordings
 def test_the_recorded_pages(tmp_path):
-    """Every completion that the real service was recorded to list, exported from a server that shows them."""
+    """Every completion that the real service was recorded to list; here the job is told each segment by its name."""
     with World(tmp_path, limit=20) as world:
         load(world.store, RECORDINGS / "list-walks.jsonl")
         world.clock.advance(60 * DAY)
         assert world.run().sources[0].new == 373
-    submit(tmp_path, JOB, world.folder.archive, tmp_path / "out")
+    segments = world.folder.archive.rglob("*.parquet")
+    submit(tmp_path, "-", tmp_path / "out", stdin="\n".join(map(str, segments)))
     assert different(rebuilt(world.folder), tmp_path / "out") == {}
     assert counted(tmp_path / "out")["completions"] == 373
