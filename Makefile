@@ -8,7 +8,7 @@ OF_DUCKDB := tests/extract tests/archive tests/transform tests/load tests/truth 
 # The Pythons that the program is for.
 VERSIONS := 3.11 3.12 3.13
 # Where tests find what the program itself does not need.
-BESIDE := $(foreach name,duckdb1 focus core notebook delta schedulers airflow,.venv-$(name)/made)
+BESIDE := $(foreach name,duckdb1 focus core notebook delta schedulers airflow spark daft,.venv-$(name)/made)
 UV := .venv-uv/bin/uv pip install --quiet --no-deps --require-hashes
 PROMETHEUS := .venv-prometheus
 STAGES := pipeline/extract/*,pipeline/archive/*,pipeline/transform/*,pipeline/load/*
@@ -153,8 +153,20 @@ clean: ## Remove what was made
 	.venv-delta/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-# What runs the recipes of configs/: they are tried in the schedulers themselves, whose packages are many.
-.venv-schedulers/made .venv-airflow/made: .venv-%/made: configs/%.txt .venv-uv/made
+# Spark beside our own libraries as pinned: PySpark is 450 MB, and built from its source archive. It runs on Java, which
+# root gets on Debian; without one its tests are skipped, and say so.
+.venv-spark/made: .venv-uv/made pyproject.toml configs/requirements.txt configs/duckdb2.txt configs/spark.txt
+	@command -v java > /dev/null || { \
+		test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update -qq > /dev/null && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq openjdk-17-jre-headless > /dev/null; } || \
+		echo "NOT CHECKED: pipeline.spark; install Java 17 or 21"
+	$(PYTHON) -m venv .venv-spark
+	$(UV) --python .venv-spark/bin/python -r configs/requirements.txt -r configs/duckdb2.txt -r configs/spark.txt
+	.venv-spark/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+# What runs the recipes of configs/: they are tried in the schedulers and engines themselves, whose packages are many.
+.venv-schedulers/made .venv-airflow/made .venv-daft/made: .venv-%/made: configs/%.txt .venv-uv/made
 	$(PYTHON) -m venv .venv-$*
 	$(UV) --python .venv-$*/bin/python -r configs/$*.txt
 	touch $@

@@ -1,7 +1,8 @@
 """Keeps every stored chat completion, exactly once: API to archive, Parquet and DuckDB.
 
 ``run(config)`` exports what is new; ``connect(data)`` opens the published snapshot for reading, ``iter_arrow`` hands it
-out as Arrow tables.
+out as Arrow tables. ``flatten_segment`` is the transform alone, for an archive that one machine cannot load;
+``pipeline.spark.flatten`` runs it on Spark.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipeline.config import Config
+    from pipeline.handoff import Batch
     from pipeline.result import Progress, RunResult
 
-__all__ = ["connect", "iter_arrow", "run"]
+__all__ = ["connect", "flatten_segment", "iter_arrow", "run"]
 
 
 def run(
@@ -76,3 +78,26 @@ def iter_arrow(
     from pipeline.assemble import read_arrow  # noqa: PLC0415 - importing pipeline must stay light
 
     return read_arrow(data, table, since, until)
+
+
+def flatten_segment(
+    data: bytes | pa.Buffer,
+    *,
+    forgotten: bytes | None = None,
+    source: str | None = None,
+    logprobs: bool = False,
+    path: str = "the segment",
+) -> Batch:
+    """Flatten the bytes of one segment file of the archive into Arrow tables: pure, and the very function of a load.
+
+    ``tables`` of the Batch has every table of ``pipeline schema``, of those types, one version per completion and
+    segment. ``replaced``, ``fetched`` and ``updates`` say what the segment does to rows of earlier segments of its
+    source: a completion's rows replace all of its older ones, ``messages`` only where ``fetched`` names it.
+    ``forgotten`` are the bytes of ``forgotten.json`` beside the segment, where there is one: without it, what an
+    unfinished ``pipeline forget`` still has to take out of the segments comes out again. ``source`` stands in for the
+    name that the segment gives, ``path`` for it in errors. ``logprobs`` fills the table of log probabilities.
+    Raises FolderError where the bytes are no segment, or one of a newer version, or ``forgotten`` is damaged.
+    """
+    from pipeline import arrow  # noqa: PLC0415 - importing pipeline must stay light
+
+    return arrow.flatten_segment(data, forgotten=forgotten, source=source, logprobs=logprobs, path=path)

@@ -39,11 +39,15 @@ def read(folder: Path) -> dict[int, Entry]:
     """Return the entries by number; none where there is no ledger yet. Raises FolderError for one that is damaged."""
     path = folder / NAME
     try:
-        lines = path.read_bytes().splitlines()
+        return parse(path.read_bytes(), path)
     except FileNotFoundError:
         return {}
+
+
+def parse(text: bytes, path: Path | str) -> dict[int, Entry]:
+    """Return the entries that the file holds; ``path`` is for errors. Raises FolderError where it is damaged."""
     try:
-        entries = [unseal(line, Entry) for line in lines]
+        entries = [unseal(line, Entry) for line in text.splitlines()]
     except msgspec.MsgspecError as error:
         raise FolderError(
             f"{path} is damaged: {error}",

@@ -259,14 +259,8 @@ class Archive:
     def insist_on_whole(self, entries: Mapping[int, Entry] | None = None) -> None:
         """Raise FolderError where a segment is missing: nothing may be made anew, or removed, from what is left."""
         entries = self._ledger if entries is None else entries
-        there = {footer.number for footer in self._footers}
-        known = {*range(1, self.last + 1), *entries}
-        lost = {number for number, entry in entries.items() if entry.is_lost}
-        if missing := sorted(known - there - lost):
-            raise FolderError(
-                f"{self.path(missing[0])} is missing, and the archive cannot be derived again",
-                hint="restore it from a backup; without one, `pipeline rebuild ledger --accept-losses` notes the loss",
-            )
+        if numbers := missing({footer.number for footer in self._footers}, self.last, entries):
+            raise lacking(self.path(numbers[0]))
 
     def columns(self, number: int, names: list[str] | None = None) -> pa.Table:
         """Read some columns of a segment, or all of them."""
@@ -277,7 +271,7 @@ class Archive:
                 table = _completed(file.read(columns=wanted), wanted)
         except UNREADABLE as error:
             raise _unreadable(path, str(error)) from error
-        return self._remembered(table).select(names or schema.SEGMENT.names)
+        return _remembered(table, self._tombstones).select(names or schema.SEGMENT.names)
 
     def raw_ids(self, number: int) -> list[str]:
         """Return every completion named in a segment's file, forgotten ones too; only forgetting may ask."""
@@ -296,14 +290,7 @@ class Archive:
                 table = _completed(file.read_row_group(last)) if are_there else schema.SEGMENT.empty_table()
         except UNREADABLE as error:
             raise _unreadable(path, str(error)) from error
-        return self._remembered(table.filter(pc.invert(pc.is_in(table["kind"], value_set=_BULK))))
-
-    def _remembered(self, table: pa.Table) -> pa.Table:
-        """Pass over what is being forgotten."""
-        if not self._tombstones.pending:
-            return table
-        is_kept = pa.array(self._tombstones.kept(table["id"]), pa.bool_())
-        return table.filter(pc.or_(is_kept, pc.invert(pc.is_in(table["kind"], value_set=_ABOUT).combine_chunks())))
+        return _remembered(table.filter(pc.invert(pc.is_in(table["kind"], value_set=_BULK))), self._tombstones)
 
     def runs(self) -> Iterator[tuple[int, bytes]]:
         """Yield the records of runs, newest first, each with the segment that holds it."""
@@ -319,16 +306,26 @@ class Archive:
     def _footer(self, number: int) -> Footer:
         path = self.path(number)
         try:
-            metadata = pq.read_metadata(path).metadata or {}
-            fields = msgspec.json.decode(metadata[_FOOTER], type=dict[str, object])
-            if fields.get("format") in range(1, FORMAT + 1):
-                return msgspec.convert(fields, Footer)
+            return _footer(pq.read_metadata(path), path)
         except UNREADABLE as error:
             raise _unreadable(path, str(error)) from error
-        raise FolderError(
-            f"{path} has format {fields.get('format')}, this version knows formats up to {FORMAT}",
-            hint="use the newer version of pipeline that wrote it",
-        )
+
+
+def segment(data: bytes | pa.Buffer, forgotten: Tombstones, path: Path | str) -> Segment:
+    """Read one segment from the bytes of its file; ``path`` is for errors. Raises FolderError where it is none."""
+    try:
+        with pq.ParquetFile(pa.BufferReader(data)) as file:
+            footer, table = _footer(file.metadata, path), _completed(file.read())
+    except UNREADABLE as error:
+        raise _unreadable(path, str(error)) from error
+    spans, origin = footer.reading.spans, footer.reading.origin
+    return Segment(footer.source, footer.number, _remembered(table, forgotten), spans, origin)
+
+
+def missing(there: set[int], last: int, entries: Mapping[int, Entry]) -> list[int]:
+    """Name the segments that should be there, up to ``last`` and by the ledger, and are not; not those given up."""
+    given_up = {number for number, entry in entries.items() if entry.is_lost}
+    return sorted({*range(1, last + 1), *entries} - there - given_up)
 
 
 def sources(folder: Path) -> list[str]:
@@ -347,6 +344,25 @@ def _write(table: pa.Table, path: Path) -> None:
                 writer.write_table(part, row_group_size=part.num_rows)
 
 
+def _footer(metadata: pq.FileMetaData, path: Path | str) -> Footer:
+    """Read what a file says of itself; raises one of UNREADABLE where it is no segment."""
+    fields = msgspec.json.decode((metadata.metadata or {})[_FOOTER], type=dict[str, object])
+    if fields.get("format") in range(1, FORMAT + 1):
+        return msgspec.convert(fields, Footer)
+    raise FolderError(
+        f"{path} has format {fields.get('format')}, this version knows formats up to {FORMAT}",
+        hint="use the newer version of pipeline that wrote it",
+    )
+
+
+def _remembered(table: pa.Table, told: Tombstones) -> pa.Table:
+    """Pass over what is being forgotten."""
+    if not told.pending:
+        return table
+    is_kept = pa.array(told.kept(table["id"]), pa.bool_())
+    return table.filter(pc.or_(is_kept, pc.invert(pc.is_in(table["kind"], value_set=_ABOUT).combine_chunks())))
+
+
 def _completed(table: pa.Table, names: list[str] | None = None) -> pa.Table:
     """Give rows of an older format the columns that it lacked, and all of them today's types."""
     missing = {"has_messages": pa.scalar(False), "blobs": pa.scalar([], pa.list_(pa.binary(32)))}
@@ -360,8 +376,14 @@ def _completed(table: pa.Table, names: list[str] | None = None) -> pa.Table:
 def files_in(folder: Path) -> Iterator[tuple[int, Path]]:
     """Yield the segments that lie in the folder of a source, by number."""
     for path in folder.iterdir() if folder.is_dir() else ():
-        if found := _NAME.fullmatch(path.name):
-            yield int(found[1]), path
+        if (number := number_of(path.name)) is not None:
+            yield number, path
+
+
+def number_of(name: str) -> int | None:
+    """Read the number in the name of a segment's file; None for another file."""
+    found = _NAME.fullmatch(name)
+    return int(found[1]) if found else None
 
 
 def recomputed(table: pa.Table, told: Footer) -> Footer:
@@ -374,7 +396,15 @@ def file_name(number: int) -> str:
     return f"{number:08d}.parquet"
 
 
-def _unreadable(path: Path, why: str) -> FolderError:
+def lacking(path: Path | str) -> FolderError:
+    """Say that a segment is missing."""
+    return FolderError(
+        f"{path} is missing, and the archive cannot be derived again",
+        hint="restore it from a backup; without one, `pipeline rebuild ledger --accept-losses` notes the loss",
+    )
+
+
+def _unreadable(path: Path | str, why: str) -> FolderError:
     return FolderError(
         f"{path} cannot be read as a segment of the archive: {why}",
         hint="the archive cannot be derived again: restore this file from a backup",

@@ -65,9 +65,15 @@ def read(folder: Path) -> Tombstones:
     """Return what was forgotten; nothing where there is no file. Raises FolderError for one that is damaged."""
     path = folder / NAME
     try:
-        return unseal(path.read_bytes(), Tombstones)
+        return parse(path.read_bytes(), path)
     except FileNotFoundError:
         return Tombstones()
+
+
+def parse(text: bytes, path: Path | str) -> Tombstones:
+    """Return what the file says; ``path`` is for errors. Raises FolderError where it is damaged."""
+    try:
+        return unseal(text, Tombstones)
     except msgspec.MsgspecError as error:
         raise FolderError(
             f"{path} is damaged: {error}",

@@ -43,6 +43,7 @@ BENCHMARKS = {
     "memory-small": Benchmark("flat.small", Size((100_000, 500_000), 1), Size((100_000, 1_000_000, 5_000_000), 1)),
     "images": Benchmark("memory.images", Size((40, 160), 1), Size((50, 500), 1)),
     "verify": Benchmark("memory.verify", Size((20_000, 100_000), 1), Size((20_000, 100_000, 300_000), 1)),
+    "spark": Benchmark("spark.measure", Size((50_000,), 1), Size((1_000_000,), 1)),
     "cost": Benchmark("cost.measure", Size((100_000,)), Size((1_000_000, 10_000_000))),
 }
 
