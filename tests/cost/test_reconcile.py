@@ -348,6 +348,7 @@ def test_what_is_of_no_model_has_no_coverage(billed):
 # -- fetching ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 def test_days_that_are_held_are_not_fetched_again(billed):
     """A first call fetches all days, page by page; the next one only those that are late; then none but the new."""
@@ -380,6 +381,7 @@ def test_the_day_that_is_not_over_is_left_out(billed):
     assert [row[0] for row in done.rows] == [DAY]
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 def test_late_data_replace_what_was_held(billed):
     """What becomes known of a day within three days replaces what was held of it, and what is gone is gone."""
@@ -445,6 +447,7 @@ def test_a_server_that_is_down_is_tried_later(billed):
     assert billed.reconcile(exports=False).exit_code == 3
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 def test_a_source_without_a_project_is_told_and_left_out(billed):
     """A source whose project is unknown, or is another one's, is skipped with 3, in words; the others are compared."""
@@ -504,6 +507,7 @@ def test_a_crash_between_archive_and_load_loses_nothing(billed):
     prove(billed.folder.root, parquet=billed.config().parquet)
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 def test_it_is_rebuilt_verified_and_never_forgotten(billed):
     """Both tables come from the archive alone, equal; verify compares them; forgetting touches no day of them."""
@@ -581,6 +585,7 @@ def test_keys_are_nowhere(billed):
 # -- as people call it -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 def test_the_command_tells_it_in_every_form(billed, tmp_path):
     """CSV is exact and by day, JSON has all of it, a table is for people; keys come from the environment alone."""

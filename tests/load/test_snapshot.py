@@ -59,6 +59,7 @@ def count(path):
         return connection.execute(COUNT).fetchall()[0][0]
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 def test_plain_duckdb_opens_it(house):
     """The snapshot needs no pipeline: plain DuckDB opens it, tables, views and all."""
@@ -88,6 +89,7 @@ def test_new_views(house):
     assert house.publish().published
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"?" * 100_000)])
 def test_snapshot_lost_or_damaged(house, damage):
@@ -98,6 +100,7 @@ def test_snapshot_lost_or_damaged(house, damage):
     assert count(house.snapshot) == 1
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 def test_open_reader(house):
     """An open connection keeps its view; a new one of the same process sees the newer snapshot."""
@@ -111,6 +114,7 @@ def test_open_reader(house):
                 assert newest.execute(COUNT).fetchall() == [(3,)]
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 def test_plain_reader_of_the_same_process(house):
     """Somebody's plain connection in this process hinders neither publishing nor connecting."""
@@ -122,6 +126,7 @@ def test_plain_reader_of_the_same_process(house):
         assert plain.execute(COUNT).fetchall() == [(1,)]
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 def test_log_of_a_killed_run(house):
     """What a killed run committed but left in the writer's log is in the snapshot."""
@@ -139,6 +144,7 @@ def test_log_of_a_killed_run(house):
         assert connection.execute("SELECT segment FROM bookmarks ORDER BY source").fetchall() == [(7,), (1,)]
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 def test_leftover_log(house):
     """A log that somebody's writing left beside the snapshot is kept elsewhere and told, each time."""
@@ -153,6 +159,7 @@ def test_leftover_log(house):
     assert count(house.snapshot) == 3
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 def test_writer_in_use(house):
     """While another process has the writer's file open nothing is published."""
@@ -164,6 +171,7 @@ def test_writer_in_use(house):
         holder.communicate(b"\n")
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["snapshot.checkpointed", "snapshot.copied", "files.written", "files.renamed", "snapshot.renamed"]

@@ -164,6 +164,7 @@ def test_a_file_that_cannot_be_read_is_told(world, tmp_path, name):
     assert "rebuilt" not in str(caught.value)
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 def test_a_spoiled_parquet_file_is_told(world, tmp_path):
     """Damage behind a footer that can be read ends with 2 as well."""

@@ -105,6 +105,7 @@ def test_messages_come_home_whole(world):
     prove(world.data)
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 def test_a_second_run_fetches_only_what_is_new(world):
     """What was fetched is never fetched again, also where its completion has a new version."""
@@ -119,6 +120,7 @@ def test_a_second_run_fetches_only_what_is_new(world):
     prove(world.data)
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 def test_messages_switched_on_later(world):
     """Completions that were held before are given their messages too."""
@@ -130,6 +132,7 @@ def test_messages_switched_on_later(world):
     assert world.run().sources[0].messages == 0
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 def test_not_found_is_asked_again_while_fresh(world, monkeypatch):
     """404 for a fresh completion waits for a later run; an old one that its own GET knows has no messages."""
@@ -146,6 +149,7 @@ def test_not_found_is_asked_again_while_fresh(world, monkeypatch):
     assert held(world) == {"fresh": [], "fine": [], "old": None}
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 def test_gone_between_list_and_messages(world, monkeypatch):
     """A completion that was listed just now waits although its messages are not found; the next run finds it gone."""
@@ -184,6 +188,7 @@ def test_a_server_without_these_routes_makes_nothing_gone(world, routes):
     assert set(ids) < held(world).keys()
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 @pytest.mark.parametrize("status", [500, 400])
 def test_a_completion_that_cannot_be_answered_holds_up_nothing(world, monkeypatch, status):
@@ -250,6 +255,7 @@ def test_inline_messages_need_no_call(tmp_path):
         assert texts == [(f"ask {number}",) for number in range(5)]
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 @pytest.mark.parametrize("id_", ["a/b", "..", "../../chat", "q?x=1#y", "ü \N{SNOWMAN}", "%2e%2e"])
 def test_an_id_cannot_leave_its_route(world, id_):
@@ -298,6 +304,7 @@ def test_interrupted_ten_times_in_bad_weather(world, count):
     prove(world.data)
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 def test_a_rate_limit_halves_what_is_in_flight(tmp_path):
     """After a 429 the requests in flight at the server halve within one round trip, then grow by one a round."""

@@ -201,6 +201,7 @@ ROWS = list(itertools.product(("warehouse", "snapshot"), ("changed", "missing", 
 FEW = [("snapshot", "changed", "completions"), ("warehouse", "missing", "choices")]
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 @pytest.mark.parametrize(("file", "what", "table"), slow_but(FEW, ROWS))
 def test_any_row_is_noticed(damaged, table, what, file):
@@ -247,6 +248,7 @@ def test_damage_is_named_and_mended(damaged, name):
     assert verify(damaged.config()).compared == ("parquet", "duckdb", "snapshot")
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 def test_against_the_api_everything_is_explained(world):
     """What came, went or changed since the last run is told by reason; what no run has seen is unexplained."""
@@ -270,6 +272,7 @@ def test_against_the_api_everything_is_explained(world):
     assert late in verdict.problems[-1].message
 
 
+@pytest.mark.both_duckdbs
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["parquet", "duckdb", "all"])
 def test_rebuilt_is_what_it_was(world, what):
