@@ -170,30 +170,33 @@ def anchors(archive: Archive, before: int, without: Container[str] = ()) -> list
     must be held beyond an anchor, or nothing could prove it, so the newest second held is left out.
     """
     newest = max((footer.last for footer in listed(archive) if footer.last is not None), default=0)
-    before = min(before, newest)
+    below = min(before, newest)
     chosen: list[Anchor] = []
-    wanted = 0
-    for position, anchor in enumerate(_backwards(archive, before, without)):
-        if position >= wanted:
-            chosen.append(anchor)
-            wanted = 2 * position + 1
-        if len(chosen) == ANCHORS:
-            break
-    return chosen
-
-
-def _backwards(archive: Archive, before: int, without: Container[str]) -> Iterator[Anchor]:
-    """Yield held rows older than ``before``, a segment at a time, newest first, those alone in their second only."""
-    below = before
+    position = wanted = 0
     for footer in sorted(listed(archive), key=lambda footer: footer.first or 0, reverse=True):
         if footer.first is None or footer.first >= below:
             continue
-        table = archive.columns(footer.number, ["kind", "id", "created"])
-        keep = pc.and_(pc.equal(table["kind"], "completion"), pc.less(table["created"], below))
-        part = table.filter(pc.fill_null(keep, False)).sort_by([("created", "descending")])
-        rows = zip(part["id"].to_pylist(), part["created"].to_pylist(), strict=True)
-        yield from _alone(row for row in rows if row[0] not in without)
+        if position + footer.completions <= wanted:  # not opened: a night must not grow with the number of segments
+            position += footer.completions
+        else:
+            for anchor in _older(archive, footer.number, below, without):
+                if position >= wanted:
+                    chosen.append(anchor)
+                    wanted = 2 * position + 1
+                position += 1
+                if len(chosen) == ANCHORS:
+                    return chosen
         below = footer.first
+    return chosen
+
+
+def _older(archive: Archive, number: int, below: int, without: Container[str]) -> list[Anchor]:
+    """Return the rows of a segment that are older than ``below``, newest first, those alone in their second only."""
+    table = archive.columns(number, ["kind", "id", "created"])
+    keep = pc.and_(pc.equal(table["kind"], "completion"), pc.less(table["created"], below))
+    part = table.filter(pc.fill_null(keep, False)).sort_by([("created", "descending")])
+    rows = zip(part["id"].to_pylist(), part["created"].to_pylist(), strict=True)
+    return _alone(row for row in rows if row[0] not in without)
 
 
 def listed(archive: Archive) -> list[Footer]:

@@ -23,6 +23,17 @@ def test_anchors_are_older_than_asked_newest_first_and_further_and_further_apart
     assert [anchor.id for anchor in found] == [f"r{second}" for second in seconds(found)]
 
 
+def test_many_small_segments_are_not_all_opened(tmp_path, monkeypatch):
+    """However many nights are held, finding anchors opens no more segments than it chooses anchors."""
+    archive = archive_in(tmp_path)
+    for night in range(100):
+        keep(archive, row(f"r{night}", night * 10))
+    opened, columns = [], archive.columns
+    monkeypatch.setattr(archive, "columns", lambda number, names: opened.append(number) or columns(number, names))
+    assert seconds(anchors(archive, 990)) == [980, 970, 950, 910, 830, 670, 350]
+    assert len(opened) == 7
+
+
 def test_a_row_alone_in_its_second_is_preferred(tmp_path):
     """A row with siblings is chosen only where no row is alone."""
     archive = archive_in(tmp_path)
