@@ -1,11 +1,12 @@
 """Make the tables of an archive on Spark: ``spark-submit flatten.py ARCHIVE OUT [--format delta] [--logprobs]``.
 
-ARCHIVE is the folder ``archive`` of a data folder, or ``-`` for the URLs of segments on stdin, one to a line, as
-``pipeline archive list`` prints them. OUT is a new folder. Both are named as the cluster names them, such as s3a://….
+ARCHIVE is the folder ``archive`` of a data folder, or ``@FILE`` for a file that names every segment, one to a line, as
+``pipeline archive list`` prints them; FILE lies where the driver runs, for stdin is kept by spark-submit. OUT is a new
+folder. Both are named as the cluster names them, such as s3a://….
 """
 
 import argparse
-import sys
+from pathlib import Path
 
 from pyspark.sql import SparkSession
 
@@ -17,7 +18,8 @@ parser.add_argument("out")
 parser.add_argument("--format", default="parquet")
 parser.add_argument("--logprobs", action="store_true")
 asked = parser.parse_args()
-archive = sys.stdin.read().split() if asked.archive == "-" else asked.archive
+is_list = asked.archive.startswith("@")
+archive = Path(asked.archive[1:]).read_text().splitlines() if is_list else asked.archive
 
 spark = SparkSession.builder.appName("stored completions").getOrCreate()
 try:

@@ -1,8 +1,8 @@
 #!/bin/sh
 # The tables of an archive, made on a cluster:
 #     MASTER=yarn PACKED=packed.tar.gz sh submit.sh s3a://bucket/data/archive s3a://bucket/tables
-#     pipeline archive list s3://bucket/pushed | MASTER=… sh submit.sh - s3a://bucket/tables
-# The first is the folder `archive` of a data folder, or - for the URLs of segments on stdin; the second a new folder.
+#     pipeline archive list s3://bucket/pushed > segments; MASTER=… sh submit.sh @segments s3a://bucket/tables
+# The first is the folder `archive` of a data folder, or @ and a file that names its segments; the second a new folder.
 # --format delta and --logprobs may follow.
 #
 # MASTER    local[2], spark://host:7077, yarn, or k8s://https://host:443

@@ -49,7 +49,7 @@ def needs(name: str, *programs: str) -> list[Any]:
     return [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.skipif(not is_there, reason=reason)]
 
 
-def run(name: str, folder: Path, *command: object, stdin: str = "", **env: str) -> str:
+def run(name: str, folder: Path, *command: object, **env: str) -> str:
     """Run a program of an environment, sealed; return what it wrote to stdout."""
     left = folder / "left-the-machine"
     told = {
@@ -66,7 +66,6 @@ def run(name: str, folder: Path, *command: object, stdin: str = "", **env: str) 
         [*map(str, command)],
         cwd=folder,
         env=told,
-        input=stdin,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -77,11 +76,11 @@ def run(name: str, folder: Path, *command: object, stdin: str = "", **env: str) 
     return done.stdout
 
 
-def submit(folder: Path, *arguments: object, stdin: str = "") -> None:
+def submit(folder: Path, *arguments: object) -> None:
     """Run the job as a cluster would be given it, on this machine."""
     (folder / "settings").write_text("".join(f"{name} {value}\n" for name, value in SETTINGS.items()))
     job, master = CONFIGS / "spark" / "submit.sh", SETTINGS["spark.master"]
-    run("spark", folder, "sh", job, *arguments, stdin=stdin, MASTER=master, SETTINGS=str(folder / "settings"))
+    run("spark", folder, "sh", job, *arguments, MASTER=master, SETTINGS=str(folder / "settings"))
 
 
 def told_by(folder: Path, script: str) -> Any:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from pipeline import remote
 from pipeline.adopt import adopt
 from pipeline.archive.segments import Archive
 from pipeline.archive.tombstones import digest
@@ -75,12 +76,13 @@ def test_everything_that_may_happen(story, tmp_path):
 
 @needs_recordings
 def test_the_recorded_pages(tmp_path):
-    """Every completion that the real service was recorded to list; here the job is told each segment by its name."""
+    """Every completion that the real service was recorded to list; here the job reads what `archive push` copied."""
     with World(tmp_path, limit=20) as world:
         load(world.store, RECORDINGS / "list-walks.jsonl")
         world.clock.advance(60 * DAY)
         assert world.run().sources[0].new == 373
-    segments = world.folder.archive.rglob("*.parquet")
-    submit(tmp_path, "-", tmp_path / "out", stdin="\n".join(map(str, segments)))
+        remote.push(world.config(), str(tmp_path / "copy"))
+    (tmp_path / "segments").write_text("\n".join(remote.segment_urls(str(tmp_path / "copy"))))
+    submit(tmp_path, "@segments", tmp_path / "out")
     assert different(rebuilt(world.folder), tmp_path / "out") == {}
     assert counted(tmp_path / "out")["completions"] == 373
