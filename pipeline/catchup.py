@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pipeline import ahead
 from pipeline.errors import FolderError, PipelineError
 from pipeline.result import DestinationResult
 from pipeline.transform.flatten import flatten
@@ -154,13 +155,13 @@ class CatchUp:
 
     def load(self, archive: Archive, through: int | None = None) -> None:
         """Load every segment that a lane lacks, up to ``through``; a stop ends it between two acts."""
-        self._load(archive, lambda first: archive.after(first, through))
+        self._load(archive, lambda first: ahead.batches(archive, first, through, tokens=self.logprobs))
 
     def follow(self, growing: Growing) -> None:
         """Load every segment that a lane lacks, and those that come, until nothing more does."""
-        self._load(growing.archive, growing.after)
+        self._load(growing.archive, lambda first: self._flattened(growing.after(first)))
 
-    def _load(self, archive: Archive, after: Callable[[int], Iterable[Segment | None]]) -> None:
+    def _load(self, archive: Archive, after: Callable[[int], Iterable[Batch | None]]) -> None:
         """Load a group while the next one is flattened."""
         held = {lane.destination.name: lane.holds(archive) for lane in self.lanes}
         first = min((held[lane.destination.name] for lane in self.lanes if not lane.error), default=archive.last)
@@ -189,19 +190,22 @@ class CatchUp:
         """Count the completions rejected in segments behind ``segment``."""
         return sum(count for number, count in self.rejected.get(source, {}).items() if number > segment)
 
-    def _groups(self, segments: Iterable[Segment | None]) -> Iterator[Group]:
-        """Yield flattened segments in groups of some size, or as many as there are where more are waited for."""
+    def _flattened(self, segments: Iterable[Segment | None]) -> Iterator[Batch | None]:
+        """Flatten segments as they come."""
+        return (segment if segment is None else flatten(segment, tokens=self.logprobs) for segment in segments)
+
+    def _groups(self, batches: Iterable[Batch | None]) -> Iterator[Group]:
+        """Yield batches in groups of some size, or as many as there are where more are waited for."""
         group = Group()
-        for segment in segments:
-            if segment is None:
+        for batch in batches:
+            if batch is None:
                 if group.batches:
                     group.is_waited_behind = True
                     yield group
                     group = Group()
                 continue
-            batch = flatten(segment, tokens=self.logprobs)
             if batch.rejected:
-                self.rejected.setdefault(segment.source, {})[segment.number] = batch.rejected
+                self.rejected.setdefault(batch.bookmark.source, {})[batch.bookmark.segment] = batch.rejected
             group.batches.append(batch)
             group.size += sum(table.nbytes for table in batch.tables.values())
             if group.size >= GROUP_BYTES:

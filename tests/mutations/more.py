@@ -12,6 +12,14 @@ OTHERS = (
         ("tests/truth/test_resume.py::test_what_comes_while_the_other_end_fails_is_kept",),
     ),
     Mutation(
+        "a helper's batches are flattened again",
+        MORE,
+        "pipeline/ahead.py",
+        "            after = batch.bookmark.segment\n",
+        "",
+        ("tests/truth/test_ahead.py::test_what_is_handed_over_is_what_would_be_flattened_here",),
+    ),
+    Mutation(
         "a limit is a success",
         MORE,
         "pipeline/metrics.py",
