@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from binascii import hexlify
+from itertools import pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +53,23 @@ def _raw(shapes: Sequence[Shape], name: str) -> Iterator[bytes]:
 def extra(shapes: Sequence[Shape]) -> dict[str, list[str | None]]:
     """Return what no field takes, as the column ``extra``."""
     return {"extra": [shape.extra or None for shape in shapes]}
+
+
+def views(values: pa.ChunkedArray) -> list[memoryview]:
+    """Return binary values without copying them, none of which is missing."""
+    array = values.combine_chunks()
+    _, bounds, data = array.buffers()
+    offsets = pa.Array.from_buffers(pa.int32(), len(array) + 1, [None, bounds], offset=array.offset).to_pylist()
+    text = memoryview(data or b"")
+    return [text[start:end] for start, end in pairwise(offsets)]
+
+
+def hexadecimal(digests: pa.ChunkedArray) -> pa.Array:
+    """Write binary values of one size as lowercase digits."""
+    array = digests.combine_chunks()
+    size, values = array.type.byte_width, array.buffers()[1]
+    text = hexlify(memoryview(values)[array.offset * size : (array.offset + len(array)) * size]) if len(array) else b""
+    return pa.Array.from_buffers(pa.binary(2 * size), len(array), [None, pa.py_buffer(text)]).cast(schema.TEXT)
 
 
 def timestamps(seconds: pa.Array) -> pa.Array:

@@ -9,7 +9,7 @@ import msgspec
 import pyarrow as pa
 
 from pipeline.schema import TIMESTAMP
-from pipeline.transform.columns import dates, fields, table, timestamps
+from pipeline.transform.columns import dates, table, timestamps
 
 if TYPE_CHECKING:
     from pipeline.transform.tables import Parents
@@ -63,8 +63,8 @@ def rows(parents: Parents, versions: Versions, gone: Gone) -> pa.Table:
             **parents.children(None),
             "valid_from": fetched,
             "valid_to": _valid_to(parents.id.to_pylist(), fetched, gone),
-            **fields(versions.completions, "metadata"),
-            "content_hash": [digest.hex() for digest in versions.received["content_hash"].to_pylist()],
+            "metadata": versions.metadata,
+            "content_hash": versions.content_hash,
         },
     )
 
@@ -84,7 +84,7 @@ def _valid_to(ids: list[str], fetched: pa.Array, gone: Gone) -> pa.Array:
 
 def updates(received: pa.Table, gone: Gone) -> dict[str, pa.Table]:
     """Say what closes rows that were held before this segment."""
-    here = set(received["id"].to_pylist())
+    here = set(received["id"].to_pylist()) if gone.ids else set()
     went = [place for place, id_ in enumerate(gone.ids) if id_ not in here]
     ids = [gone.ids[place] for place in went]
     days = gone.created_date.take(pa.array(went, pa.int64()))

@@ -30,7 +30,7 @@ def decode(body: bytes) -> Completion | None:
     return decode_all([body])[0]
 
 
-def decode_all(bodies: Iterable[bytes]) -> list[Completion | None]:
+def decode_all(bodies: Iterable[bytes | memoryview]) -> list[Completion | None]:
     """Decode each as ``decode``: together, because JSON text that many of them share is looked into once."""
     found = [_decoded(body) for body in bodies]
     whole = [(row, completion) for row, completion in enumerate(found) if completion is not None]
@@ -58,7 +58,7 @@ def decode_logprobs(raw: bytes) -> Logprobs | None:
     return found
 
 
-def _decoded(body: bytes) -> Completion | None:
+def _decoded(body: bytes | memoryview) -> Completion | None:
     try:
         return _decoder.decode(body)
     except _REFUSED:

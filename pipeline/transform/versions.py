@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline import schema
 from pipeline.transform import columns, lenient, strict
 from pipeline.transform.lenient import Reject
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.transform.shapes import Completion
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Versions:
     """What one segment holds of completions, row by row."""
 
@@ -26,6 +28,16 @@ class Versions:
     completions: list[Completion]
     rejects: dict[int, list[Reject]]
     """By row; a row without any is absent."""
+
+    @cached_property
+    def metadata(self) -> pa.Array:
+        """The column of that name, which two tables have."""
+        return pa.array([completion.metadata for completion in self.completions], schema.MAP)
+
+    @cached_property
+    def content_hash(self) -> pa.Array:
+        """The column of that name, which two tables have."""
+        return columns.hexadecimal(self.received["content_hash"])
 
     def latest(self) -> Versions:
         """Keep the last version of each id."""
@@ -50,11 +62,10 @@ class Versions:
 
 def replaced(received: pa.Table) -> dict[str, int | None]:
     """Map each id that was held before to ``created`` of the version held, which the id's first row tells."""
-    rows = zip(*(received[name].to_pylist() for name in ("id", "is_version", "previous_created")), strict=True)
+    again = received.filter(received["is_version"])
     found: dict[str, int | None] = {}
-    for id_, is_version, created in rows:
-        if is_version:
-            found.setdefault(id_, created)
+    for id_, created in zip(again["id"].to_pylist(), again["previous_created"].to_pylist(), strict=True):
+        found.setdefault(id_, created)
     return found
 
 
@@ -62,9 +73,9 @@ def read(received: pa.Table) -> Versions:
     """Read every body; what cannot be read is a reject and stops nothing."""
     completions: list[Completion] = []
     rejects: dict[int, list[Reject]] = {}
-    bodies = received["body"].to_pylist()
+    bodies = columns.views(received["body"])
     for row, decoded in enumerate(strict.decode_all(bodies)):
-        completion, unfit = (decoded, []) if decoded is not None else lenient.read(bodies[row])
+        completion, unfit = (decoded, []) if decoded is not None else lenient.read(bytes(bodies[row]))
         if unfit:
             rejects[row] = unfit
         completions.append(completion)
