@@ -42,8 +42,8 @@ def batches(archive: Archive, after: int, through: int | None = None, *, tokens:
 def _handed_over(archive: Archive, after: int, last: int, *, tokens: bool) -> Iterator[Batch]:
     """Yield what a helper hands over: all of it, or as much as it comes to."""
     task = pickle.dumps((archive, after, last, tokens))
-    # How a pipe ends that nobody writes to any more; a helper that met an error says nothing, and we meet it again.
-    with _started(task) as said, contextlib.suppress(EOFError, pickle.UnpicklingError):
+    # There is none, or it ended halfway through a batch or between two: an error that it met, we meet again.
+    with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError), _started(task) as said:
         while True:
             yield pickle.load(said)  # noqa: S301 - from our own process, over a pipe that nobody else holds
 
@@ -62,7 +62,7 @@ def _started(task: bytes) -> Iterator[IO[bytes]]:
     ) as helper:
         told, said = cast("tuple[IO[bytes], IO[bytes]]", (helper.stdin, helper.stdout))
         try:
-            with contextlib.suppress(OSError), told:  # it is gone already
+            with told:
                 told.write(task)
             yield said
         finally:
