@@ -92,20 +92,23 @@ class Lane:
     """Segments and completions of the loads that are not settled yet."""
     _bytes: int = 0
 
-    def holds(self, archive: Archive) -> int:
-        """Return the last segment of the archive that the destination holds."""
+    def lacks(self, archive: Archive) -> range:
+        """Return the segments that the destination may load: behind what it holds, up to one that the archive lacks.
+
+        That one is loaded in its turn, once it is there again: a bookmark says that all before it is held.
+        """
         try:
             held = self.destination.bookmarks().get(archive.source, 0)
         except PipelineError as error:
             self.error = error
-            return 0
+            return range(0)
         if held > archive.last:
             self.error = _ahead(self.destination.name, held, archive)
-        return held
+        return range(held + 1, next((number for number in archive.lacking if number > held), sys.maxsize))
 
-    def load(self, group: Group, *, held: int) -> None:
+    def load(self, group: Group, *, lacking: range) -> None:
         """Load what the destination does not hold yet; what stops it stops only itself."""
-        wanted = [batch for batch in group.batches if batch.bookmark.segment > held]
+        wanted = [batch for batch in group.batches if batch.bookmark.segment in lacking]
         if self.error or not wanted:
             return
         try:
@@ -155,25 +158,26 @@ class CatchUp:
 
     def load(self, archive: Archive, through: int | None = None) -> None:
         """Load every segment that a lane lacks, up to ``through``; a stop ends it between two acts."""
-        self._load(archive, lambda first: ahead.batches(archive, first, through, tokens=self.logprobs))
+        self._load(archive, lambda held: ahead.batches(archive, held, through, tokens=self.logprobs))
 
     def follow(self, growing: Growing) -> None:
         """Load every segment that a lane lacks, and those that come, until nothing more does."""
-        self._load(growing.archive, lambda first: self._flattened(growing.after(first)))
+        self._load(growing.archive, lambda held: self._flattened(growing.after(held)))
 
     def _load(self, archive: Archive, after: Callable[[int], Iterable[Batch | None]]) -> None:
         """Load a group while the next one is flattened."""
-        held = {lane.destination.name: lane.holds(archive) for lane in self.lanes}
-        first = min((held[lane.destination.name] for lane in self.lanes if not lane.error), default=archive.last)
+        lacking = {lane.destination.name: lane.lacks(archive) for lane in self.lanes}
+        begins = (lacking[lane.destination.name].start for lane in self.lanes if not lane.error)
+        held = min(begins, default=archive.last + 1) - 1
         try:
             with _short_turns(), ThreadPoolExecutor(1) as beside:
                 loading: Future[None] | None = None
-                for group in self._groups(after(first)):
+                for group in self._groups(after(held)):
                     if loading:
                         loading.result()
                     if self.stop.asked:
                         break
-                    loading = beside.submit(self._load_group, group, held)
+                    loading = beside.submit(self._load_group, group, lacking)
                     del group
                 if loading:
                     loading.result()
@@ -182,9 +186,9 @@ class CatchUp:
                 lane.settle()
         self.stop.check()
 
-    def _load_group(self, group: Group, held: Mapping[str, int]) -> None:
+    def _load_group(self, group: Group, lacking: Mapping[str, range]) -> None:
         for lane in self.lanes:
-            lane.load(group, held=held[lane.destination.name])
+            lane.load(group, lacking=lacking[lane.destination.name])
 
     def rejected_since(self, source: str, segment: int) -> int:
         """Count the completions rejected in segments behind ``segment``."""

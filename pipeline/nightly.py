@@ -190,6 +190,7 @@ class _Night:
                 archive.enter()
                 self._told[name] = next((segment for segment, _ in archive.runs()), 0)
                 archives[name] = archive
+                archive.insist_on_whole()  # one that lacks a segment is gone on with, and the run tells
             except FolderError as error:
                 self._damaged[name] = error
         return archives

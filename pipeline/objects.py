@@ -13,11 +13,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 import time
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+from urllib.parse import unquote
 
 from pipeline import files
 from pipeline.errors import ConfigError, RefusedError, ServerError, UsageError
@@ -28,13 +30,24 @@ if TYPE_CHECKING:
 #: Temp files older than this were left by somebody who was killed.
 _LEFT = 24 * 3600
 _TEMP = ".temp"
+#: A URL that holds nothing of a key, and is of a store that lasts.
+_URL = re.compile(r"(?!memory:)[a-z][a-z0-9+.-]*://[^\s?#@/:]+(?::\d+)?(?:/[^?#@]*)?")
+
+
+class Found(NamedTuple):
+    """What a place says of an object."""
+
+    size: int
+    """Bytes."""
+    age: float
+    """Seconds since it was put there."""
 
 
 class Place(Protocol):
     """Where objects are; every method raises PipelineError where the place does not answer or does not let us."""
 
-    def names(self, prefix: str) -> list[str]:
-        """Return the names of the objects under ``prefix``, a name that ends with a slash, sorted."""
+    def there(self, prefix: str) -> dict[str, Found]:
+        """Return the objects under ``prefix``, a name that ends with a slash, by name, sorted."""
         ...
 
     def read(self, name: str) -> bytes | None:
@@ -60,15 +73,18 @@ class Place(Protocol):
 
 def place(url: str) -> Place:
     """Open what a URL or a path names; raises UsageError for a URL with a key in it, ConfigError for an unknown one."""
-    parts = urlsplit(url)
-    if len(parts.scheme) > 1 and parts.scheme != "file":
-        if parts.username or parts.password or parts.query:
+    scheme, is_url, rest = url.partition("://")
+    if is_url and scheme != "file":
+        # A key may hold a slash, and then looks like a path.
+        if not _URL.fullmatch(url):
             raise UsageError(
-                f"{parts.scheme}://… names more than a place",
+                f"{scheme[:8]}://… names more than a place",
                 hint="leave user, password and query out: keys come from the environment, such as AWS_ACCESS_KEY_ID",
             )
         return Bucket(url)
-    path = Path(parts.path if parts.scheme else url)
+    if is_url and rest and not rest.startswith("/"):
+        raise UsageError("a file: URL names another machine", hint="three slashes name a folder here: file:///mnt/copy")
+    path = Path(unquote(rest) if is_url else url)
     if not path.name:
         raise UsageError("no place is named", hint="name a folder, or a URL such as s3://bucket/prefix")
     return Folder(path)
@@ -83,11 +99,17 @@ class Folder:
     def __str__(self) -> str:
         return str(self._root)
 
-    def names(self, prefix: str) -> list[str]:
-        """Return the names under a prefix."""
+    def there(self, prefix: str) -> dict[str, Found]:
+        """Return the files under a prefix."""
+        found = {}
         with files.explained(self._root):
-            there = (path for path in (self._root / prefix).rglob("*") if path.is_file())
-            return sorted(path.relative_to(self._root).as_posix() for path in there)
+            for path in sorted((self._root / prefix).rglob("*")):
+                with contextlib.suppress(FileNotFoundError):  # somebody removed it meanwhile
+                    told = path.stat()
+                    if stat.S_ISREG(told.st_mode):
+                        name = path.relative_to(self._root).as_posix()
+                        found[name] = Found(told.st_size, time.time() - told.st_mtime)
+        return found
 
     def read(self, name: str) -> bytes | None:
         """Return an object; None where there is none."""
@@ -100,26 +122,33 @@ class Folder:
     def put(self, name: str, content: bytes) -> None:
         """Write a file whole, as in the data folder."""
         path = self._root / name
-        with files.explained(path):
-            files.make_folder(path.parent)
-            files.write_whole(path, content, scratch=self._root / _TEMP)
+        with self._written(path, content) as new:
+            new.replace(path)
 
     def put_new(self, name: str, content: bytes) -> bool:
         """Write a file and give it a name that nobody has."""
-        path, scratch = self._root / name, self._root / _TEMP
+        path = self._root / name
+        with self._written(path, content) as new:
+            try:
+                os.link(new, path)  # unlike a rename, this never takes the place of what is there
+            except FileExistsError:
+                return False
+        return True
+
+    @contextlib.contextmanager
+    def _written(self, path: Path, content: bytes) -> Iterator[Path]:
+        """Write a temp file that is nobody else's, on whatever machine; what the block names it is durable after it."""
+        scratch = self._root / _TEMP
         with files.explained(path):
             files.make_folder(path.parent)
             self._clear(files.make_folder(scratch))
-            new = scratch / f"{path.name}.{uuid.uuid4().hex}.tmp"
+            new = scratch / f"{uuid.uuid4().hex}.tmp"
             try:
                 files.write_whole(new, content, scratch=scratch)
-                os.link(new, path)  # unlike a rename, this never takes the place of what is there
+                yield new
                 files.sync_folder(path.parent)
-            except FileExistsError:
-                return False
             finally:
                 new.unlink(missing_ok=True)
-        return True
 
     @staticmethod
     def _clear(scratch: Path) -> None:
@@ -130,8 +159,10 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove a file."""
-        with files.explained(self._root):
-            (self._root / name).unlink(missing_ok=True)
+        path = self._root / name
+        with files.explained(path), contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            files.sync_folder(path.parent)
 
     def url(self, name: str) -> str:
         """Name the file."""
@@ -158,10 +189,13 @@ class Bucket:
     def __str__(self) -> str:
         return self._url
 
-    def names(self, prefix: str) -> list[str]:
-        """Return the names under a prefix."""
+    def there(self, prefix: str) -> dict[str, Found]:
+        """Return the objects under a prefix."""
+        now = datetime.now(UTC)
         with self._explained():
-            return sorted(one["path"] for page in self._store.list(self._at, prefix) for one in page)
+            every = (one for page in self._store.list(self._at, prefix) for one in page)
+            found = {one["path"]: Found(one["size"], (now - one["last_modified"]).total_seconds()) for one in every}
+        return dict(sorted(found.items()))
 
     def read(self, name: str) -> bytes | None:
         """Return an object; None where there is none."""

@@ -1,14 +1,15 @@
 """The archive's copy elsewhere: pushed after runs, pulled where a machine was lost, and read by engines on the way.
 
     segments/<source>/00000001-<sha256>.parquet
-    blobs/<sha256>
+    blobs/<source>/<sha256>
     heads/00000001.json                             what belongs together: every entry, every tombstone, every blob
 
 An object store knows no rename, no fsync and no lock. So objects are named by what is in them and never change, and
 one more head, put on condition that there is none of its number, makes them the archive: whoever is killed before it
-left objects that nothing names. Of two who push at once one is told no, and looks again. A push whose archive does not
-go on from what the newest head says of its sources is refused: two machines that both think they are the one cannot
-lose each other's rows. Sources that others pushed stay as they are: one place collects the archives of many machines.
+left objects that nothing names. Of two who push at once one is told no; whatever it was told, a push is done when the
+newest head says what it has to say. A push whose archive does not go on from what the newest head says of its sources
+is refused: two machines that both think they are the one cannot lose each other's rows. Sources that others pushed stay
+as they are, and share no object with ours: one place collects the archives of many machines.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pipeline import assemble, files, forget, rebuild
 from pipeline.archive import ledger, segments, tombstones
 from pipeline.archive.check import references
 from pipeline.archive.ledger import Entry  # noqa: TC001 - msgspec reads it
+from pipeline.archive.segments import Archive
 from pipeline.archive.tombstones import Tombstones  # noqa: TC001 - msgspec reads it
 from pipeline.errors import CheckFailedError, FolderError, TryAgainError
 from pipeline.failpoints import reach
@@ -35,12 +37,11 @@ from pipeline.result import Copied
 from pipeline.seal import Sealed, seal, unseal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from pipeline.archive.segments import Archive
     from pipeline.config import Config
-    from pipeline.objects import Place
+    from pipeline.objects import Found, Place
 
 T = TypeVar("T")
 
@@ -51,6 +52,8 @@ _NAME, _SHA256 = re.compile(r"[\w-]+", re.ASCII), re.compile(r"[0-9a-f]{64}")
 _HEADS = "heads/"
 #: Older heads that stay: somebody who read one of them and comes late finds its number taken, and is told no.
 _KEPT = 10
+#: Seconds after which nobody is still pushing what no head ever named.
+_LEFT = 24 * 3600
 #: How often a push looks again where others push to the same place at the same time.
 _LOOKS = 20
 #: Objects under way at once: each is in memory whole.
@@ -81,17 +84,18 @@ class Head(Sealed, frozen=True):
         every = ((source, entry) for source, shelf in self.sources.items() for entry in shelf.entries)
         return {_name(source, entry): entry for source, entry in every if not entry.is_lost}
 
-    def blobs(self) -> set[str]:
-        """Return the SHA-256 of every blob."""
-        return {sha256 for shelf in self.sources.values() for sha256 in shelf.blobs}
+    def blobs(self) -> dict[str, str]:
+        """Return the SHA-256 of every blob by the name of its object."""
+        every = ((source, sha256) for source, shelf in self.sources.items() for sha256 in shelf.blobs)
+        return {_blob(source, sha256): sha256 for source, sha256 in every}
 
     def objects(self) -> set[str]:
         """Name every object that belongs to it."""
-        return {*self.segments(), *map(_blob, self.blobs())}
+        return {*self.segments(), *self.blobs()}
 
 
 def push(config: Config, url: str) -> Copied:
-    """Copy what is new in the archive to a place, read it back, and make it the newest there.
+    """Copy what is new in the archive to a place, and what is lacking there; read it back, and make it the newest.
 
     Raises FolderError where the archive does not go on from what is there, or is not whole, and CheckFailedError for a
     segment that is not what was written.
@@ -113,48 +117,76 @@ class _Push:
         self._folder = folder
         self._there = there
         self._ours = ours
+        self._all = _following(None, ours)
         self._copied: dict[str, int] = {}
         """Bytes by the name of what was copied."""
 
     def made(self) -> Copied:
-        """Copy what is lacking, and make a head of it; where somebody else made one meanwhile, look again."""
+        """Copy what is lacking and make a head of it, until the newest one says it."""
         for _ in range(_LOOKS):
-            before = _newest(self._there)
-            held = {source: shelf for source, shelf in before.sources.items() if source in self._ours} if before else {}
+            newest = _newest(self._there)
+            held = {source: newest.sources[source] for source in self._ours if newest and source in newest.sources}
             here = f"the archive in {self._folder.root}"
             _insist_on_descent(held, self._ours, f"what lies at {self._there}", here)
-            if before and held == self._ours:
-                return self._told(before)
-            head = _following(before, self._ours)
-            old = before.objects() if before else set()
-            self._copy(sorted(head.objects() - old - self._copied.keys()), head.segments())
+            lying = self._lying()
+            self._copy(lying)
+            if newest and held == self._ours:
+                return self._told(newest, removed=self._remove(lying))
             reach("remote.copied")
-            if self._there.put_new(_head(head.number), seal(head)):
-                reach("remote.headed")
-                return self._told(head, removed=self._remove(sorted(old - head.objects())))
+            head = _following(newest, self._ours)
+            self._there.put_new(_head(head.number), seal(head))
+            reach("remote.headed")
         raise TryAgainError(f"others push to {self._there} all the time", hint="push again")
 
-    def _copy(self, names: list[str], entries: Mapping[str, Entry]) -> None:
+    def _lying(self) -> dict[str, Found]:
+        """Return every object of our sources that is there, whoever put it."""
+        folders = [f"{kind}{source}/" for source in self._ours for kind in (_SEGMENTS, _BLOBS)]
+        return {name: found for folder in folders for name, found in self._there.there(folder).items()}
+
+    def _copy(self, lying: Mapping[str, Found]) -> None:
+        """Copy what is not there, or not as long as it should be."""
+        entries = self._all.segments()
+        paths = {name: _path(self._folder, name, entries.get(name)) for name in sorted(self._all.objects())}
+        sizes = {name: entries[name].bytes if name in entries else _size(path) for name, path in paths.items()}
+        names = [name for name in paths if name not in lying or lying[name].size != sizes[name]]
+
         def copy(name: str) -> int:
-            path = _path(self._folder, name, entries.get(name))
-            content = path.read_bytes()
+            path = paths[name]
+            content = path.read_bytes() if path.exists() else None
             _insist_on_hash(content, name, str(path), "restore it from a backup, or pull it from where it was pushed")
-            self._there.put(name, content)
+            self._there.put(name, content or b"")
             reach("remote.put")
             hint = "push again; if that does not help, use another place"
             _insist_on_hash(self._there.read(name), name, self._there.url(name), hint)
-            return len(content)
+            return len(content or b"")
 
         for name, size in zip(names, _side_by_side(copy, names), strict=True):
             self._copied[name] = size
 
-    def _remove(self, superseded: list[str]) -> int:
-        """Remove what holds something forgotten, and heads of long ago; return how many of the former."""
-        for name in (*superseded, *self._there.names(_HEADS)[:-_KEPT]):
-            self._there.remove(name)
-        return len(superseded)
+    def _remove(self, lying: Mapping[str, Found]) -> int:
+        """Remove what forgetting replaced, what killed pushes left, and heads of long ago; return how many but heads.
 
-    def _told(self, head: Head, removed: int = 0) -> Copied:
+        What no head named may be another push's that has just begun: it has a day.
+        """
+        unnamed = {name: found for name, found in lying.items() if name not in self._all.objects()}
+        heads = list(self._there.there(_HEADS))
+        replaced = self._replaced(heads) if unnamed else set()
+        left = [name for name, found in unnamed.items() if name in replaced or found.age > _LEFT]
+        for name in (*left, *heads[:-_KEPT]):
+            self._there.remove(name)
+        return len(left)
+
+    def _replaced(self, heads: list[str]) -> set[str]:
+        """Name what stood in the place of our segments before, as far as the ledgers or older heads know."""
+        older = (head for name in heads[:-1] if (head := _read(self._there, name)))
+        return {name for head in older for name in head.objects()}.union(
+            _name(source, msgspec.structs.replace(entry, sha256=sha256))
+            for source, shelf in self._ours.items()
+            for entry in shelf.entries
+            for sha256 in entry.replaces
+        )
+
+    def _told(self, head: Head, removed: int) -> Copied:
         blobs = sum(name.startswith(_BLOBS) for name in self._copied)
         segments = len(self._copied) - blobs
         size = sum(self._copied.values())
@@ -162,20 +194,25 @@ class _Push:
 
 
 def pull(config: Config, url: str) -> Copied:
-    """Make the archive in the data folder what the newest head at a place says; what is there and whole stays.
+    """Take into the data folder's archive all that the newest head at a place says; what is there and whole stays.
 
-    Sources that were not pushed there are left alone. Raises FolderError where nothing was pushed there, or where the
-    folder holds what is not there; CheckFailedError for an object that is not what was pushed.
+    So do segments that were not pushed yet, and sources that were not pushed there. What was forgotten there, or here,
+    is held neither way. Raises FolderError where nothing was pushed there, or where a segment is another one there;
+    CheckFailedError for an object that is not what was pushed.
     """
     folder, there = DataFolder(config.data), place(url)
     head = _insist_on_head(there)
     with owned(folder, share=config.share == "group"):
         held = {source: _lying(folder, source) for source in segments.sources(folder.archive) if source in head.sources}
-        _insist_on_descent(held, head.sources, f"the archive in {folder.root}", f"what lies at {there}")
+        both = {source: head.sources[source] for source in held}
+        _insist_on_kinship(held, both, f"the archive in {folder.root}", f"what lies at {there}")
         for source, shelf in head.sources.items():
             _obey(folder, source, shelf.forgotten)
         sizes = list(_pull_blobs(folder, there, head))
-        counts = [list(_pull_source(folder, there, source, shelf)) for source, shelf in head.sources.items()]
+        counts = [
+            list(_pull_source(folder, there, source, shelf, held[source].entries if source in held else ()))
+            for source, shelf in head.sources.items()
+        ]
         assemble.blobs(folder).take_note_away()
         forget.finish(config, folder, forget.open_all(folder))
         size = sum(sizes) + sum(map(sum, counts))
@@ -203,25 +240,42 @@ def _obey(folder: DataFolder, source: str, told: Tombstones) -> None:
 def _pull_blobs(folder: DataFolder, there: Place, head: Head) -> Iterator[int]:
     """Copy the blobs that are not there or not whole; they come before the segments that refer to them."""
     held = assemble.blobs(folder)
-    wanted = [sha256 for sha256 in sorted(head.blobs()) if not _is_whole(held.path(bytes.fromhex(sha256)), sha256)]
-    for sha256, content in zip(wanted, _contents(there, list(map(_blob, wanted))), strict=True):
+    names = {sha256: name for name, sha256 in head.blobs().items()}
+    wanted = [sha256 for sha256 in sorted(names) if not _is_whole(held.path(bytes.fromhex(sha256)), sha256)]
+    for sha256, content in zip(wanted, _contents(there, [names[sha256] for sha256 in wanted]), strict=True):
         digest = bytes.fromhex(sha256)
         held.path(digest).unlink(missing_ok=True)
         held.put(digest, content)
         yield len(content)
 
 
-def _pull_source(folder: DataFolder, there: Place, source: str, shelf: Shelf) -> Iterator[int]:
-    """Copy the segments that are not there or not whole, in order, and then the ledger: killed, some are lacking."""
+def _pull_source(folder: DataFolder, there: Place, source: str, shelf: Shelf, held: Iterable[Entry]) -> Iterator[int]:
+    """Copy the segments that are not there or not whole, after the ledger: killed, it says which ones are lacking."""
     place_here = files.make_folder(folder.archive / source)
-    here = {entry.number: place_here / segments.file_name(entry.number) for entry in shelf.entries}
-    wanted = [entry for entry in shelf.entries if not (entry.is_lost or _is_whole(here[entry.number], entry.sha256))]
+    ours = {entry.number: entry for entry in held}
+    theirs = {entry.number: entry for entry in shelf.entries}
+    path = {number: place_here / segments.file_name(number) for number in theirs}
+    for number, entry in ours.items():  # one that holds less, since more was forgotten here
+        if (
+            entry.replaces
+            and theirs.get(number, entry).sha256 in entry.replaces
+            and _is_whole(path[number], entry.sha256)
+        ):
+            theirs[number] = entry
+    wanted = [one for one in theirs.values() if not (one.is_lost or _is_whole(path[one.number], one.sha256))]
+    ledger.write(place_here, {**ours, **theirs}, scratch=folder.scratch)
     for entry, content in zip(wanted, _contents(there, [_name(source, entry) for entry in wanted]), strict=True):
-        with files.explained(here[entry.number]):
-            files.write_whole(here[entry.number], content, scratch=folder.scratch)
+        with files.explained(path[entry.number]):
+            files.write_whole(path[entry.number], content, scratch=folder.scratch)
         reach("remote.pulled")
         yield len(content)
-    ledger.write(place_here, {entry.number: entry for entry in shelf.entries}, scratch=folder.scratch)
+    _forget_again(Archive(folder.archive, source, scratch=folder.scratch), [entry.number for entry in wanted])
+
+
+def _forget_again(archive: Archive, numbers: list[int]) -> None:
+    """Let what was forgotten here be forgotten again where it came back with segments from there."""
+    if any(archive.tombstones.cover(id_) for number in numbers for id_ in archive.raw_ids(number)):
+        archive.bury(archive.tombstones.unsettled())
 
 
 def segment_urls(url: str) -> Iterator[str]:
@@ -251,21 +305,28 @@ def _shelf(archive: Archive) -> Shelf:
 
 def _newest(there: Place) -> Head | None:
     """Read the newest head; None where nothing was pushed yet."""
-    names = there.names(_HEADS)
-    content = there.read(names[-1]) if names else None
+    while names := list(there.there(_HEADS)):
+        if head := _read(there, names[-1]):
+            return head
+    return None
+
+
+def _read(there: Place, name: str) -> Head | None:
+    """Read a head; None where others removed it meanwhile."""
+    content = there.read(name)
     if content is None:
         return None
-    where = there.url(names[-1])
+    where = there.url(name)
     try:
         head = unseal(content, Head)
     except msgspec.MsgspecError as error:
         raise FolderError(
             f"{where} is damaged, or of a newer version: {error}", hint="look at it; the head before it still is whole"
         ) from error
-    hashes = {*head.blobs(), *(entry.sha256 for entry in head.segments().values())}
+    hashes = {*head.blobs().values(), *(entry.sha256 for entry in head.segments().values())}
     if not (all(map(_NAME.fullmatch, head.sources)) and all(map(_SHA256.fullmatch, hashes))):
         raise FolderError(f"{where} names what is no part of an archive", hint="somebody else wrote it: look at it")
-    if head.format != FORMAT or _head(head.number) != names[-1]:
+    if head.format != FORMAT or _head(head.number) != name:
         raise FolderError(f"{where} is not what its name says", hint="look at it, and take it away")
     return head
 
@@ -279,24 +340,41 @@ def _insist_on_head(there: Place) -> Head:
 
 
 def _insist_on_descent(older: Mapping[str, Shelf], newer: Mapping[str, Shelf], one: str, other: str) -> None:
-    """Raise FolderError where what is to be replaced is no earlier state of what takes its place.
-
-    A segment goes on from another if it is the same, or both came of the same one by forgetting.
-    """
+    """Raise FolderError where what is to be replaced is no earlier state of what takes its place."""
+    _insist_on_kinship(older, newer, one, other)
     for source, shelf in older.items():
         after = newer[source]
-        known = {entry.number: {entry.sha256, *entry.replaces} for entry in after.entries if not entry.is_lost}
-        for entry in shelf.entries:
-            if not (entry.is_lost or known.get(entry.number, set()) & {entry.sha256, *entry.replaces}):
-                raise FolderError(
-                    f"segment {entry.number} of {source}: {one} has it, and {other} does not go on from it",
-                    hint="they are two archives, or one of them lost something: use another place, or another folder",
-                )
+        if lacking := _numbers(shelf) - _numbers(after):
+            raise _strangers(min(lacking), source, one, other)
         if (shelf.forgotten.done | shelf.forgotten.pending) - after.forgotten.done:
             raise FolderError(
                 f"{source}: {one} forgot completions that {other} may hold",
-                hint="forget them there too (`pipeline forget`), then try again",
+                hint="forget them there too: `pipeline archive pull` does it; then try again",
             )
+
+
+def _insist_on_kinship(ones: Mapping[str, Shelf], others: Mapping[str, Shelf], one: str, other: str) -> None:
+    """Raise FolderError where both have a segment of one number, and not of one origin.
+
+    A segment is akin to another if it is the same, or both came of the same one by forgetting.
+    """
+    for source, shelf in ones.items():
+        known = {entry.number: entry for entry in others[source].entries if not entry.is_lost}
+        for entry in shelf.entries:
+            their = known.get(entry.number, entry)
+            if not entry.is_lost and {their.sha256, *their.replaces}.isdisjoint({entry.sha256, *entry.replaces}):
+                raise _strangers(entry.number, source, one, other)
+
+
+def _numbers(shelf: Shelf) -> set[int]:
+    return {entry.number for entry in shelf.entries if not entry.is_lost}
+
+
+def _strangers(number: int, source: str, one: str, other: str) -> FolderError:
+    return FolderError(
+        f"segment {number} of {source}: {one} has it, and {other} does not go on from it",
+        hint="they are two archives, or one of them lost something: use another place, or another folder",
+    )
 
 
 def _insist_on_hash(content: bytes | None, name: str, where: str, hint: str) -> None:
@@ -311,7 +389,12 @@ def _contents(there: Place, names: list[str]) -> Iterator[bytes]:
 
     def read(name: str) -> bytes:
         content = there.read(name)
-        _insist_on_hash(content, name, there.url(name), "if somebody pushed meanwhile, pull again; else push it again")
+        _insist_on_hash(
+            content,
+            name,
+            there.url(name),
+            "if somebody pushed meanwhile, pull again; else take it away there, and push again: that copies it anew",
+        )
         return content or b""
 
     yield from _side_by_side(read, names)
@@ -322,6 +405,10 @@ def _side_by_side(work: Callable[[str], T], names: list[str]) -> Iterator[T]:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for start in range(0, len(names), _AT_ONCE):
             yield from pool.map(work, names[start : start + _AT_ONCE])
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.exists() else None
 
 
 def _is_whole(path: Path, sha256: str) -> bool:
@@ -339,8 +426,8 @@ def _name(source: str, entry: Entry) -> str:
     return f"{_SEGMENTS}{source}/{entry.number:08d}-{entry.sha256}.parquet"
 
 
-def _blob(sha256: str) -> str:
-    return f"{_BLOBS}{sha256}"
+def _blob(source: str, sha256: str) -> str:
+    return f"{_BLOBS}{source}/{sha256}"
 
 
 def _head(number: int) -> str:

@@ -19,7 +19,8 @@ PIPELINE = [sys.executable, "-m", "pipeline"]
 def pipeline(options: argparse.Namespace, folder: str, *words: str) -> int:
     """Run a command on a data folder; what it says goes where ours goes."""
     data = ["--config", str(options.config), "--data", str(options.data / folder)]
-    return subprocess.run([*PIPELINE, *words, *data], check=False).returncode
+    code = subprocess.run([*PIPELINE, *words, *data], check=False).returncode
+    return code if code >= 0 else 128 - code  # killed: as a shell says it
 
 
 def work(options: argparse.Namespace, number: int) -> int:

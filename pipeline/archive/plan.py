@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeline.archive.segments import Archive
+    from pipeline.archive.segments import Archive, Footer
 
 _COLUMNS = ["kind", "id", "created", "is_version", "has_messages"]
 
@@ -41,7 +41,8 @@ class Plan:
         self._from = archive.settled
         self._to = archive.last
         self._segments: dict[str, int] = {}
-        self._open: dict[int, int] = {}
+        # What a segment that is lacking holds may be due yet: once it is there again, it is looked at.
+        self._open: dict[int, int] = dict.fromkeys((number for number in archive.lacking if number > self._from), 1)
         self._passed = self._from
         self._in_hand: Iterator[tuple[str, int | None]] = iter(())
         self._behind = self._from + 1
@@ -59,18 +60,20 @@ class Plan:
     @property
     def waiting(self) -> int:
         """How many are due and not done, whether they were handed out or not; nothing is handed out afterwards."""
-        rest = chain(self._in_hand, *(self._of(number) for number in range(self._behind, self._to + 1)))
+        rest = chain(self._in_hand, *(self._of(footer) for footer in self._footers(self._behind)))
         return len(self._segments) + len({hash(id_) for id_, _ in rest})  # of millions, numbers fit into memory
 
     def due(self) -> Iterator[Due]:
         """Yield each completion of which no messages are held; each is due until it is told ``done``."""
-        for number in range(self._from + 1, self._to + 1):
-            self._in_hand, self._behind = self._of(number), number + 1
+        for footer in self._footers(self._from + 1):
+            number = footer.number
+            self._in_hand, self._behind = self._of(footer), number + 1
             for id_, created in self._in_hand:
                 self._segments[id_] = number
                 self._open[number] = self._open.get(number, 0) + 1
                 yield Due(id_, created)
             self._passed = number
+        self._passed = self._to
 
     def done(self, id_: str) -> None:
         """Take note that the messages of a completion are kept, or that there are none."""
@@ -81,19 +84,22 @@ class Plan:
         if not self._open[number]:
             del self._open[number]
 
-    def _of(self, number: int) -> Iterator[tuple[str, int | None]]:
+    def _footers(self, first: int) -> list[Footer]:
+        """Return the segments to be looked at, from one number on."""
+        return [footer for footer in self._archive.footers if first <= footer.number <= self._to]
+
+    def _of(self, footer: Footer) -> Iterator[tuple[str, int | None]]:
         """Yield what is due of a segment."""
-        footer = self._archive.footer(number)
         if not footer.completions or not footer.is_of_the_api:
             return
-        known, table = self._known, self._archive.columns(number, _COLUMNS)
+        known, table = self._known, self._archive.columns(footer.number, _COLUMNS)
         is_due = pc.and_(pc.equal(table["kind"], "completion"), pc.invert(table["has_messages"]))
         table = table.filter(is_due)
         wanted = dict(zip(table["id"].to_pylist(), table["created"].to_pylist(), strict=True))
         versions = set(table.filter(table["is_version"])["id"].to_pylist())
         before = self._fetched_before(versions - known.fetched, footer.first, footer.last) if versions else set()
         for id_, created in wanted.items():
-            is_gone = known.gone.get(id_, 0) >= number
+            is_gone = known.gone.get(id_, 0) >= footer.number
             if id_ not in known.fetched and id_ not in before and id_ not in self._segments and not is_gone:
                 yield id_, created
 

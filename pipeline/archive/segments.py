@@ -105,7 +105,6 @@ class Archive:
         self._tombstones = tombstones.read(self._folder)
         self._footers = [self._footer(number) for number in self._numbers()]
         self._ledger = ledger.read(self._folder) if entries is None else dict(entries)
-        self._last_lost = max((number for number, entry in self._ledger.items() if entry.is_lost), default=0)
 
     @property
     def footers(self) -> list[Footer]:
@@ -114,8 +113,8 @@ class Archive:
 
     @property
     def last(self) -> int:
-        """The number of the newest segment; 0 where there is none. The number of a lost one is not given again."""
-        return max(self._footers[-1].number if self._footers else 0, self._last_lost)
+        """The number of the newest segment, 0 where there is none; one that was entered is not given again."""
+        return max(self._footers[-1].number if self._footers else 0, self.entered)
 
     @property
     def entered(self) -> int:
@@ -221,7 +220,6 @@ class Archive:
     def _enter(self, entries: dict[int, Entry]) -> None:
         ledger.write(self._folder, entries, scratch=self._scratch)
         self._ledger = entries
-        self._last_lost = max((number for number, entry in entries.items() if entry.is_lost), default=0)
 
     def bury(self, told: Tombstones) -> None:
         """Replace the tombstones: from now on every reader obeys them."""
@@ -256,10 +254,17 @@ class Archive:
         last = self.last if through is None else through
         return (self.read(footer.number) for footer in self._footers if number < footer.number <= last)
 
+    @property
+    def lacking(self) -> list[int]:
+        """The segments that should be there and are not; not those given up."""
+        return self._lacking(self._ledger)
+
+    def _lacking(self, entries: Mapping[int, Entry]) -> list[int]:
+        return missing({footer.number for footer in self._footers}, self.last, entries)
+
     def insist_on_whole(self, entries: Mapping[int, Entry] | None = None) -> None:
         """Raise FolderError where a segment is missing: nothing may be made anew, or removed, from what is left."""
-        entries = self._ledger if entries is None else entries
-        if numbers := missing({footer.number for footer in self._footers}, self.last, entries):
+        if numbers := self._lacking(self._ledger if entries is None else entries):
             raise lacking(self.path(numbers[0]))
 
     def columns(self, number: int, names: list[str] | None = None) -> pa.Table:

@@ -27,7 +27,7 @@ def test_what_is_put_is_there(place):
     for name, content in contents.items():
         place.put(name, content)
     assert {name: place.read(name) for name in contents} == contents
-    assert (place.names("a/"), place.names("nothing/")) == (["a/b.json", "a/c/d"], [])
+    assert (list(place.there("a/")), list(place.there("nothing/"))) == (["a/b.json", "a/c/d"], [])
 
 
 def test_what_is_not_there(place):
@@ -36,7 +36,7 @@ def test_what_is_not_there(place):
     place.put("a/b", b"b")
     for _ in range(2):
         place.remove("a/b")
-    assert (place.read("a/b"), place.names("a/")) == (None, [])
+    assert (place.read("a/b"), list(place.there("a/"))) == (None, [])
 
 
 def test_put_replaces(place):
@@ -53,7 +53,7 @@ def test_a_new_name_is_taken_once(place):
         told = list(pool.map(lambda content: place.put_new("heads/1", content), takers))
     assert (told.count(True), place.put_new("heads/1", b"late")) == (1, False)
     assert place.read("heads/1") == takers[told.index(True)]
-    assert place.names("heads/") == ["heads/1"]
+    assert list(place.there("heads/")) == ["heads/1"]
 
 
 def test_a_folder_is_private(tmp_path):
@@ -81,7 +81,7 @@ def test_what_is_interrupted_in_a_folder_is_not_there(tmp_path, monkeypatch, poi
     with pytest.raises(FailpointError):
         place.put_new("a/b", b"b")
     monkeypatch.undo()
-    assert place.names("a/") == []
+    assert list(place.there("a/")) == []
     left = tmp_path / ".temp" / "x.1.tmp"
     left.write_bytes(b"x")
     os.utime(left, (time.time() - 25 * 3600,) * 2)
@@ -103,7 +103,13 @@ def test_a_full_disk_is_said_to_be_one(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "url",
-    ["s3://somebody:secret@bucket/x", "s3://secret@bucket/x", "az://container/x?sig=secret"],
+    [
+        "s3://somebody:secret@bucket/x",
+        "s3://secret@bucket/x",
+        "az://container/x?sig=secret",
+        "s3://AKIA:123/secret@bucket/x",
+        "s3://AKIA:abc/secret",
+    ],
 )
 def test_keys_have_no_place_in_a_url(url):
     """A URL with a key in it is refused, and the key not repeated."""
@@ -117,6 +123,35 @@ def test_no_place_at_all(url):
     """Where no place is named, one is asked for."""
     with pytest.raises(UsageError, match="no place is named"):
         objects.place(url)
+
+
+@pytest.mark.parametrize("url", ["file://mnt/copy", "memory://x", "memory:///"])
+def test_a_place_that_is_none(url):
+    """A folder that is meant otherwise, and what is gone when we are, are refused."""
+    with pytest.raises(UsageError):
+        objects.place(url)
+
+
+def test_a_folder_as_others_write_it(tmp_path):
+    """What a URL cannot hold as it is stands for itself."""
+    objects.place(f"file://{tmp_path}/a%20b").put("a", b"a")
+    assert (tmp_path / "a b" / "a").read_bytes() == b"a"
+
+
+def test_one_object_put_by_many(place):
+    """Several who put the same object at once all succeed, also where they cannot know of each other."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: place.put("a/b", b"b" * 1000), range(40)))
+    assert place.read("a/b") == b"b" * 1000
+    assert [found.size for found in place.there("a/").values()] == [1000]
+
+
+def test_it_says_how_old_an_object_is(place):
+    """Size and age are told, so that what is left by others can go."""
+    place.put("a/b", b"bcd")
+    (found,) = place.there("a/").values()
+    assert found.size == 3
+    assert -60 < found.age < 60
 
 
 def test_a_store_that_nobody_knows():
@@ -138,7 +173,7 @@ def test_a_bucket_that_is_not_there(bucket):
     """A bucket that nobody made is said not to be there."""
     del bucket
     with pytest.raises(ConfigError, match="s3://nobodys-bucket"):
-        objects.place("s3://nobodys-bucket").names("a/")
+        list(objects.place("s3://nobodys-bucket").there("a/"))
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from pipeline.repair import repair
 from pipeline.seal import seal
 from pipeline.verify import verify
 from tests.cli.program import pipeline
-from tests.truth.world import HOUR, World, completion, prove, rows_of_parquet
+from tests.truth.world import HOUR, World, completion, prove, rows_of_parquet, versions
 
 URI = "data:image/png;base64,iVBORw0KGgo="
 
@@ -45,6 +45,7 @@ def world(original, tmp_path):
     return twin(original, tmp_path)
 
 
+WHY = "and the archive cannot be derived again"
 #: One of them.
 GONE = "c0-3"
 
@@ -125,12 +126,12 @@ def test_forgetting_reaches_the_copy(world, url):
     forget(world.config(), ids=[GONE])
     assert remote.push(world.config(), url).removed >= 1
     assert GONE not in ids_in(there)
-    assert sorted(there.names("segments/")) == sorted(remote._newest(there).segments())
+    assert list(there.there("segments/")) == sorted(remote._newest(there).segments())
 
 
 def ids_in(there):
     """Name every completion in any object."""
-    tables = [pq.read_table(BytesIO(there.read(name)), columns=["id"]) for name in there.names("segments/")]
+    tables = [pq.read_table(BytesIO(there.read(name)), columns=["id"]) for name in there.there("segments/")]
     return {id_ for table in tables for id_ in table["id"].to_pylist()}
 
 
@@ -171,13 +172,13 @@ def test_two_machines_that_go_on_from_one_folder(world, url, tmp_path):
     turn(other, 3)
     remote.push(world.config(), url)
     there = objects.place(url)
-    heads = there.names("heads/")
+    heads = list(there.there("heads/"))
     for refused in (remote.push, remote.pull):
         before = lying(other)
         with pytest.raises(FolderError, match="does not go on from it"):
             refused(other.config(), url)
         assert lying(other) == before
-    assert there.names("heads/") == heads
+    assert list(there.there("heads/")) == heads
     restored = moved(world, tmp_path / "restored")
     remote.pull(restored.config(), url)
     assert lying(restored) == lying(world)
@@ -271,7 +272,7 @@ def test_damage_here_goes_no_further(world, url):
     path.write_bytes(content)
     with pytest.raises((CheckFailedError, FolderError), match=path.name):
         remote.push(world.config(), url)
-    assert objects.place(url).names("heads/") == []
+    assert objects.place(url).there("heads/") == {}
 
 
 def test_damage_is_mended_from_there(world, url):
@@ -295,7 +296,7 @@ def test_damage_there(world, url, tmp_path, what):
     """An object that is not what was pushed is named, and no segment of it is believed."""
     remote.push(world.config(), url)
     there = objects.place(url)
-    name = there.names(what)[-1]
+    name = list(there.there(what))[-1]
     there.put(name, there.read(name)[:-3] + b"xyz")
     restored = moved(world, tmp_path / "restored")
     with pytest.raises((CheckFailedError, FolderError), match=name.rpartition("/")[2]):
@@ -324,21 +325,171 @@ def test_no_head_leads_out_of_the_archive(world, tmp_path, field):
 
 
 def test_an_older_copy_is_no_news(world, url):
-    """A folder that has gone on since is not put back to what was pushed."""
+    """A folder that has gone on since is not put back to what was pushed; what it lacks of that comes back."""
     remote.push(world.config(), url)
+    lost = world.archive().path(2)
     turn(world, 2)
     before = lying(world)
-    with pytest.raises(FolderError, match="does not go on from it"):
-        remote.pull(world.config(), url)
+    assert remote.pull(world.config(), url).segments == 0
+    assert lying(world) == before
+    lost.unlink()
+    assert remote.pull(world.config(), url).segments == 1
     assert lying(world) == before
 
 
+def test_a_run_after_the_newest_segment_was_lost_takes_no_number_again(world, url):
+    """What a run stored meanwhile is kept, loaded and told beside what is lacking, and a pull brings that back."""
+    remote.push(world.config(), url)
+    archive = world.archive()
+    archive.path(archive.last).unlink()
+    world.clock.advance(HOUR)
+    new = set(world.add(int(world.clock()) - 50, 2))
+    result = world.run()
+    assert (result.exit_code, result.sources[0].why_not) == (78, f"{archive.path(archive.last)} is missing, {WHY}")
+    assert new <= {row["id"] for row in rows_of_parquet(world.data)["completions"]}
+    with pytest.raises(FolderError, match="is missing"):
+        remote.push(world.config(), url)
+    assert remote.pull(world.config(), url).segments == 1
+    assert world.run().exit_code == 0
+    assert verify(world.config()).unexplained == 0
+    assert set(world.store.bodies()) <= {row["id"] for row in rows_of_parquet(world.data)["completions"]}
+    remote.push(world.config(), url)
+
+
+def test_a_pull_that_was_killed_is_no_archive(world, url, tmp_path, monkeypatch):
+    """Nothing is made of a half; a run says what is lacking, and the next pull brings that beside what it kept."""
+    remote.push(world.config(), url)
+    half = moved(world, tmp_path / "half")
+    with monkeypatch.context() as patch:
+        patch.setattr(failpoints, "_plan", {"remote.pulled": ("raise", 1)})
+        patch.setattr(failpoints, "_passed", {})
+        with pytest.raises(FailpointError):
+            remote.pull(half.config(), url)
+    with pytest.raises(FolderError, match="is missing"):
+        repair(half.config(), "all")
+    assert half.run().exit_code == 78
+    assert half.archive().last > world.archive().last
+    remote.pull(half.config(), url)
+    assert half.run().exit_code == 0
+    assert verify(half.config()).unexplained == 0
+
+
 def test_what_was_forgotten_here_does_not_come_back(world, url):
-    """A copy that may hold what was forgotten here is not pulled."""
+    """Of a copy that holds what was forgotten here nothing of it is taken, also where a damaged segment is mended."""
     remote.push(world.config(), url)
     forget(world.config(), ids=[GONE])
-    with pytest.raises(FolderError, match="forgot completions"):
-        remote.pull(world.config(), url)
+    before = lying(world)
+    assert remote.pull(world.config(), url).segments == 0
+    assert lying(world) == before
+    damaged = [world.archive().path(footer.number) for footer in world.archive().footers]
+    for path in damaged:
+        path.write_bytes(b"nothing of the kind")
+    assert remote.pull(world.config(), url).segments == len(damaged)
+    assert GONE not in versions(world.archive())
+    assert GONE not in {row["id"] for row in rows_of_parquet(world.data)["completions"]}
+    assert verify(world.config()).unexplained == 0
+    remote.push(world.config(), url)
+    assert GONE not in ids_in(objects.place(url))
+
+
+@pytest.mark.parametrize("place", ["remote.copied", "remote.headed"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_forgetting_reaches_what_a_killed_push_left(world, url, monkeypatch, place, is_first):
+    """Objects of a push that did not come to its end go with the next one, whether or not a head named them."""
+    if not is_first:
+        remote.push(world.config(), url)
+        forget(world.config(), ids=[GONE])
+    with monkeypatch.context() as patch:
+        patch.setattr(failpoints, "_plan", {place: ("raise", 1)})
+        patch.setattr(failpoints, "_passed", {})
+        with pytest.raises(FailpointError):
+            remote.push(world.config(), url)
+    there = objects.place(url)
+    assert GONE in ids_in(there)
+    if is_first:
+        forget(world.config(), ids=[GONE])
+    remote.push(world.config(), url)
+    assert GONE not in ids_in(there)
+    assert {*there.there("segments/"), *there.there("blobs/")} == remote._newest(there).objects()
+
+
+def test_what_nobody_ever_named_goes_after_a_day(world, url, monkeypatch):
+    """It may be another push's that has just begun; a day later it is not."""
+    there = objects.place(url)
+    there.put("blobs/prod/" + "0" * 64, b"left")
+    there.put("blobs/other/" + "0" * 64, b"not ours")
+    remote.push(world.config(), url)
+    assert there.read("blobs/prod/" + "0" * 64) == b"left"
+    monkeypatch.setattr(remote, "_LEFT", -60)
+    remote.push(world.config(), url)
+    assert there.read("blobs/prod/" + "0" * 64) is None
+    assert there.read("blobs/other/" + "0" * 64) == b"not ours"
+
+
+def test_what_is_lacking_there_is_copied_again(world, url, tmp_path):
+    """A push mends the copy where an object is gone or cut short, though it has nothing new."""
+    remote.push(world.config(), url)
+    there = objects.place(url)
+    there.remove(next(iter(there.there("segments/"))))
+    (blob,) = there.there("blobs/")
+    there.put(blob, b"")
+    done = remote.push(world.config(), url)
+    assert (done.segments, done.blobs, done.head) == (1, 1, 1)
+    restored = moved(world, tmp_path / "restored")
+    remote.pull(restored.config(), url)
+    assert lying(restored) == lying(world)
+
+
+def test_a_slow_push_is_not_lost(world, url, tmp_path, monkeypatch):
+    """Where others made so many heads meanwhile that its number is free again, it still ends in the newest one."""
+    monkeypatch.setattr(remote, "_KEPT", 1)
+    (tmp_path / "other").mkdir()
+    with World(tmp_path / "other", limit=10) as other:
+        config = replace(other.config(), sources=(replace(other.source(), name="second"),))
+        monkeypatch.setattr(other, "config", lambda: config)
+        begun = []
+
+        def others_push(name):
+            if name == "remote.copied" and not begun:
+                begun.append(name)
+                for number in range(3):
+                    other.clock.advance(HOUR)
+                    other.add(int(other.clock()) - 50 - number)
+                    assert export(config).exit_code == 0
+                    remote.push(config, url)
+
+        monkeypatch.setattr(remote, "reach", others_push)
+        done = remote.push(world.config(), url)
+    newest = remote._newest(objects.place(url))
+    assert (done.head, set(newest.sources)) == (newest.number, {"prod", "second"})
+
+
+def test_what_one_forgets_hinders_nobody_who_follows(world, url, tmp_path):
+    """A union of machines goes on pulling after one of them forgot, and holds an image that another still refers to."""
+    (tmp_path / "other").mkdir()
+    with World(tmp_path / "other", limit=10, messages=True) as other:
+        parts = [{"type": "image_url", "image_url": {"url": URI, "detail": None}}]
+        body = completion("pictured", int(other.clock()) - 50)
+        other.store.add(body, messages=[{"role": "user", "content": parts}])
+        config = replace(other.config(messages=True), sources=(replace(other.source(messages=True), name="second"),))
+        assert export(config).exit_code == 0
+        remote.push(config, url)
+        remote.push(world.config(), url)
+        union = moved(world, tmp_path / "union")
+        remote.pull(union.config(), url)
+        forget(world.config(), ids=list(versions(world.archive())))
+        remote.push(world.config(), url)
+        for _ in range(2):
+            remote.pull(union.config(), url)
+            other.clock.advance(HOUR)
+            other.add(int(other.clock()) - 50)
+            assert export(config).exit_code == 0
+            remote.push(config, url)
+        assert versions(union.archive()) == {}
+        fresh = moved(world, tmp_path / "fresh")
+        remote.pull(fresh.config(), url)
+        assert [path.name for path in fresh.folder.blobs.rglob("*") if path.is_file()]
+        assert set(versions(fresh.archive("second"))) == {"pictured", "c0", "c1"}
 
 
 def test_old_heads_go(world, url):
@@ -347,7 +498,7 @@ def test_old_heads_go(world, url):
         world.clock.advance(HOUR)
         assert world.run(parquet=False, duckdb=False).exit_code == 0
         remote.push(world.config(), url)
-    assert len(objects.place(url).names("heads/")) == remote._KEPT
+    assert len(list(objects.place(url).there("heads/"))) == remote._KEPT
 
 
 def test_it_is_told_what_was_done(world, url, tmp_path):
