@@ -42,10 +42,17 @@ def batches(archive: Archive, after: int, through: int | None = None, *, tokens:
 def _handed_over(archive: Archive, after: int, last: int, *, tokens: bool) -> Iterator[Batch]:
     """Yield what a helper hands over: all of it, or as much as it comes to."""
     task = pickle.dumps((archive, after, last, tokens))
-    # There is none, or it ended halfway through a batch or between two: an error that it met, we meet again.
-    with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError), _started(task) as said:
-        while True:
-            yield pickle.load(said)  # noqa: S301 - from our own process, over a pipe that nobody else holds
+    with contextlib.suppress(OSError), _started(task) as said:  # it cannot be started, or is gone at once
+        while (batch := _next(said)) is not None:
+            yield batch
+
+
+def _next(said: IO[bytes]) -> Batch | None:
+    """Return what the helper hands over next; None where it ended, between two batches or halfway through one."""
+    try:
+        return cast("Batch", pickle.load(said))  # noqa: S301 - from our own process, over a pipe that nobody else holds
+    except Exception:  # noqa: BLE001 - whatever came instead: an error that it met, we meet again
+        return None
 
 
 @contextlib.contextmanager

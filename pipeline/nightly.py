@@ -158,7 +158,7 @@ class _Night:
         if self._damaged and not archives:
             raise next(iter(self._damaged.values()))
         if not self._damaged:
-            forget.finish(self._config, self._folder, list(archives.values()), self._stop)
+            self._finish_forgetting(list(archives.values()))
             forget.remove_blobs_of_the_killed(self._config, self._folder, list(archives.values()))
         before = dict(self._told)
         self._accounts = {source: archive.account for source, archive in archives.items()}
@@ -179,6 +179,14 @@ class _Night:
         asked = {source.name for source in self._sources}
         results += [refused(name, self._damaged[name]) for name in sorted(self._damaged.keys() - asked)]
         return [_judge(result, rejected.get(result.source, 0), self._damaged.get(result.source)) for result in results]
+
+    def _finish_forgetting(self, archives: list[Archive]) -> None:
+        """Take out what is pending; where a destination cannot be reached all else goes on, for it passes that over."""
+        try:
+            forget.finish(self._config, self._folder, archives, self._stop)
+        except PipelineError as error:
+            told = f"what is to be forgotten is not gone everywhere: {error.message}"
+            self._destinations.append(DestinationResult("forget", error.exit_code, 0, 0, error=told, hint=error.hint))
 
     def _archives(self) -> dict[str, Archive]:
         """Open the archive of every source configured, and of those that were once; a damaged one is left out."""

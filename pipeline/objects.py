@@ -94,40 +94,40 @@ class Folder:
     """A folder, private, made with the first object."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
 
     def __str__(self) -> str:
-        return str(self._root)
+        return str(self.root)
 
     def there(self, prefix: str) -> dict[str, Found]:
         """Return the files under a prefix."""
         found = {}
-        with files.explained(self._root):
-            for path in sorted((self._root / prefix).rglob("*")):
+        with files.explained(self.root):
+            for path in sorted((self.root / prefix).rglob("*")):
                 with contextlib.suppress(FileNotFoundError):  # somebody removed it meanwhile
                     told = path.stat()
                     if stat.S_ISREG(told.st_mode):
-                        name = path.relative_to(self._root).as_posix()
+                        name = path.relative_to(self.root).as_posix()
                         found[name] = Found(told.st_size, time.time() - told.st_mtime)
         return found
 
     def read(self, name: str) -> bytes | None:
         """Return an object; None where there is none."""
-        with files.explained(self._root):
+        with files.explained(self.root):
             try:
-                return (self._root / name).read_bytes()
+                return (self.root / name).read_bytes()
             except FileNotFoundError:
                 return None
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file whole, as in the data folder."""
-        path = self._root / name
+        path = self.root / name
         with self._written(path, content) as new:
             new.replace(path)
 
     def put_new(self, name: str, content: bytes) -> bool:
         """Write a file and give it a name that nobody has."""
-        path = self._root / name
+        path = self.root / name
         with self._written(path, content) as new:
             try:
                 os.link(new, path)  # unlike a rename, this never takes the place of what is there
@@ -138,7 +138,7 @@ class Folder:
     @contextlib.contextmanager
     def _written(self, path: Path, content: bytes) -> Iterator[Path]:
         """Write a temp file that is nobody else's, on whatever machine; what the block names it is durable after it."""
-        scratch = self._root / _TEMP
+        scratch = self.root / _TEMP
         with files.explained(path):
             files.make_folder(path.parent)
             self._clear(files.make_folder(scratch))
@@ -159,14 +159,14 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove a file."""
-        path = self._root / name
+        path = self.root / name
         with files.explained(path), contextlib.suppress(FileNotFoundError):
             path.unlink()
             files.sync_folder(path.parent)
 
     def url(self, name: str) -> str:
         """Name the file."""
-        return str((self._root / name).resolve())
+        return str((self.root / name).resolve())
 
 
 class Bucket:

@@ -29,10 +29,10 @@ from pipeline.archive.check import references
 from pipeline.archive.ledger import Entry  # noqa: TC001 - msgspec reads it
 from pipeline.archive.segments import Archive
 from pipeline.archive.tombstones import Tombstones  # noqa: TC001 - msgspec reads it
-from pipeline.errors import CheckFailedError, FolderError, TryAgainError
+from pipeline.errors import CheckFailedError, FolderError, TryAgainError, UsageError
 from pipeline.failpoints import reach
 from pipeline.folder import DataFolder, owned
-from pipeline.objects import place
+from pipeline.objects import Folder, place
 from pipeline.result import Copied
 from pipeline.seal import Sealed, seal, unseal
 
@@ -102,12 +102,13 @@ def push(config: Config, url: str) -> Copied:
     """
     folder = DataFolder(config.data)
     folder.insist()
+    there = _place(url, folder)
     with owned(folder, share=config.share == "group"):
         archives = forget.open_all(folder)
         forget.finish(config, folder, archives)
         rebuild.insist_on_whole(archives, config, folder)
         ours = {archive.source: _shelf(archive) for archive in archives}
-        return _Push(folder, place(url), ours).made()
+        return _Push(folder, there, ours).made()
 
 
 class _Push:
@@ -200,7 +201,8 @@ def pull(config: Config, url: str) -> Copied:
     is held neither way. Raises FolderError where nothing was pushed there, or where a segment is another one there;
     CheckFailedError for an object that is not what was pushed.
     """
-    folder, there = DataFolder(config.data), place(url)
+    folder = DataFolder(config.data)
+    there = _place(url, folder)
     head = _insist_on_head(there)
     with owned(folder, share=config.share == "group"):
         held = {source: _lying(folder, source) for source in segments.sources(folder.archive) if source in head.sources}
@@ -217,6 +219,14 @@ def pull(config: Config, url: str) -> Copied:
         forget.finish(config, folder, forget.open_all(folder))
         size = sum(sizes) + sum(map(sum, counts))
         return Copied(str(there), head.number, sum(map(len, counts)), len(sizes), size, len(head.segments()))
+
+
+def _place(url: str, folder: DataFolder) -> Place:
+    """Open a place; raises UsageError for one in the data folder, which goes with it."""
+    there = place(url)
+    if isinstance(there, Folder) and there.root.resolve().is_relative_to(folder.root.resolve()):
+        raise UsageError(f"{there} lies in the data folder", hint="name another disk, or an object store")
+    return there
 
 
 def _lying(folder: DataFolder, source: str) -> Shelf:

@@ -58,6 +58,7 @@ _TYPES = {
 #: What a session may say otherwise, and what would then be other rows, other types, or silence about a missing segment.
 _SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
+    "spark.sql.timestampType": "TIMESTAMP_LTZ",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
     "spark.sql.files.ignoreMissingFiles": "false",
@@ -75,9 +76,10 @@ def flatten(
 ) -> None:
     """Make every table of an archive anew under ``out``, the same rows as ``pipeline rebuild parquet``.
 
-    ``archive`` is the folder ``archive`` of a data folder, or the paths of its segment files, all of them; any path or
-    URL that the session's Hadoop reads. ``out`` is new or empty, and holds ``<table>/source=…/created_date=…/``, each
-    file sorted, with ``_SUCCESS`` written last; what failed leaves nothing there, unless the driver itself was lost.
+    ``archive`` is the folder ``archive`` of a data folder, or the paths of its segment files, all of them: whether
+    they are all only a folder tells. Any path or URL that the session's Hadoop reads. ``out`` is new or empty, and
+    holds ``<table>/source=…/created_date=…/``, each file sorted, with ``_SUCCESS`` written last; what failed leaves
+    nothing there, unless the driver itself was lost.
     ``format`` is ``parquet``, or another one that the session has, such as ``delta`` with its jars. ``logprobs`` fills
     the table of log probabilities. Nothing may write to the archive meanwhile.
 

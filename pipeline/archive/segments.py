@@ -405,7 +405,8 @@ def lacking(path: Path | str) -> FolderError:
     """Say that a segment is missing."""
     return FolderError(
         f"{path} is missing, and the archive cannot be derived again",
-        hint="restore it from a backup; without one, `pipeline rebuild ledger --accept-losses` notes the loss",
+        hint="restore it from a backup, or by `pipeline archive pull` from where it was pushed; "
+        "without either, `pipeline rebuild ledger --accept-losses` notes the loss",
     )
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline import failpoints, objects, remote
 from pipeline.archive import ledger
-from pipeline.errors import CheckFailedError, FolderError
+from pipeline.errors import CheckFailedError, FolderError, UsageError
 from pipeline.failpoints import FailpointError
 from pipeline.folder import DataFolder
 from pipeline.forget import forget
@@ -490,6 +490,13 @@ def test_what_one_forgets_hinders_nobody_who_follows(world, url, tmp_path):
         remote.pull(fresh.config(), url)
         assert [path.name for path in fresh.folder.blobs.rglob("*") if path.is_file()]
         assert set(versions(fresh.archive("second"))) == {"pictured", "c0", "c1"}
+
+
+def test_a_copy_in_the_data_folder_is_none(world):
+    """Where the copy would be lost with the original it is refused."""
+    for place in (world.data / "copy", world.data):
+        with pytest.raises(UsageError, match="lies in the data folder"):
+            remote.push(world.config(), str(place))
 
 
 def test_old_heads_go(world, url):

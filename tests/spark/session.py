@@ -31,6 +31,7 @@ SETTINGS = {
     "spark.sql.shuffle.partitions": "3",
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
     "spark.sql.session.timeZone": "America/St_Johns",
+    "spark.sql.timestampType": "TIMESTAMP_NTZ",
     "spark.sql.parquet.outputTimestampType": "INT96",
     "spark.sql.files.ignoreMissingFiles": "true",
 }

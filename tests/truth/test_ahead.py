@@ -111,9 +111,9 @@ def test_a_helper_that_dies_costs_nothing(original, helpers, heard):
 
 
 @pytest.mark.usefixtures("helpers")
-@pytest.mark.parametrize("program", ["/bin/false", "/nowhere"])
+@pytest.mark.parametrize("program", ["/bin/false", "/nowhere", "/bin/echo"])
 def test_a_helper_that_does_not_start_costs_nothing(original, monkeypatch, program):
-    """Gone before it heard what to do, or never there: everything is flattened here."""
+    """Gone before it heard what to do, never there, or of other words: everything is flattened here."""
     monkeypatch.setattr(sys, "executable", program)
     assert [batch.bookmark.segment for batch in ahead.batches(original.archive(), 0)] == [
         footer.number for footer in original.archive().footers

@@ -235,3 +235,24 @@ def test_what_is_forgotten_already_costs_nothing(worlds, monkeypatch):
     monkeypatch.setattr(forgetting, "_make_anew", None)
     done = forget(config, ids=["prod-c0", "unknown"])
     assert (done.held, done.not_held) == (0, 2)
+
+
+def test_a_destination_that_cannot_be_reached_stops_no_export(worlds, monkeypatch):
+    """What is new is kept all the same, the run tells what is left to forget, and the next one does it."""
+    whole = forgetting._make_anew
+
+    def unreachable(*_):
+        raise ServerError("s3://tables does not answer", hint="try again")
+
+    monkeypatch.setattr(forgetting, "_make_anew", unreachable)
+    with pytest.raises(ServerError):
+        forget(settings(worlds[:2]), ids=["prod-c1"])
+    worlds[0].store.add(completion("new", NOW - 10))
+    result = export(settings(worlds[:2]))
+    assert (result.exit_code, result.sources[0].new) == (75, 1)
+    assert [told.destination for told in result.destinations if told.error and "not gone everywhere" in told.error]
+    monkeypatch.setattr(forgetting, "_make_anew", whole)
+    assert export(settings(worlds[:2])).exit_code == 0
+    assert "prod-c1" not in in_snapshot(worlds)
+    assert "new" in in_snapshot(worlds)
+    assert verify(settings(worlds[:2])).unexplained == 0
