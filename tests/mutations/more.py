@@ -32,7 +32,8 @@ OTHERS = (
         MORE,
         "pipeline/remote.py",
         "            self._there.put_new(_head(head.number), seal(head))\n",
-        "            if self._there.put_new(_head(head.number), seal(head)):\n                return self._told(head, 0)\n",
+        "            if self._there.put_new(_head(head.number), seal(head)):\n"
+        "                return self._told(head, 0)\n",
         ("tests/remote/test_remote.py::test_a_slow_push_is_not_lost",),
     ),
     Mutation(
