@@ -33,7 +33,7 @@ OTHERS = (
         "pipeline/remote.py",
         "            self._there.put_new(_head(head.number), seal(head))\n",
         "            if self._there.put_new(_head(head.number), seal(head)):\n"
-        "                return self._told(head, 0)\n",
+        "                return self._told(head, self._remove(lying))\n",
         ("tests/remote/test_remote.py::test_a_slow_push_is_not_lost",),
     ),
     Mutation(
