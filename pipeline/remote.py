@@ -14,6 +14,7 @@ as they are, and share no object with ours: one place collects the archives of m
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import re
@@ -37,7 +38,7 @@ from pipeline.result import Copied
 from pipeline.seal import Sealed, seal, unseal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from pipeline.config import Config
@@ -179,13 +180,17 @@ class _Push:
 
     def _replaced(self, heads: list[str]) -> set[str]:
         """Name what stood in the place of our segments before, as far as the ledgers or older heads know."""
-        older = (head for name in heads[:-1] if (head := _read(self._there, name)))
-        return {name for head in older for name in head.objects()}.union(
+        named = {
             _name(source, msgspec.structs.replace(entry, sha256=sha256))
             for source, shelf in self._ours.items()
             for entry in shelf.entries
             for sha256 in entry.replaces
-        )
+        }
+        for name in heads[:-1]:
+            with contextlib.suppress(FolderError):  # one that is damaged says nothing; the newest is whole
+                head = _read(self._there, name)
+                named |= head.objects() if head else set()
+        return named
 
     def _told(self, head: Head, removed: int) -> Copied:
         blobs = sum(name.startswith(_BLOBS) for name in self._copied)
@@ -211,10 +216,7 @@ def pull(config: Config, url: str) -> Copied:
         for source, shelf in head.sources.items():
             _obey(folder, source, shelf.forgotten)
         sizes = list(_pull_blobs(folder, there, head))
-        counts = [
-            list(_pull_source(folder, there, source, shelf, held[source].entries if source in held else ()))
-            for source, shelf in head.sources.items()
-        ]
+        counts = [list(_pull_source(folder, there, source, shelf)) for source, shelf in head.sources.items()]
         assemble.blobs(folder).take_note_away()
         forget.finish(config, folder, forget.open_all(folder))
         size = sum(sizes) + sum(map(sum, counts))
@@ -259,18 +261,15 @@ def _pull_blobs(folder: DataFolder, there: Place, head: Head) -> Iterator[int]:
         yield len(content)
 
 
-def _pull_source(folder: DataFolder, there: Place, source: str, shelf: Shelf, held: Iterable[Entry]) -> Iterator[int]:
+def _pull_source(folder: DataFolder, there: Place, source: str, shelf: Shelf) -> Iterator[int]:
     """Copy the segments that are not there or not whole, after the ledger: killed, it says which ones are lacking."""
     place_here = files.make_folder(folder.archive / source)
-    ours = {entry.number: entry for entry in held}
+    ours = ledger.readable(place_here)
     theirs = {entry.number: entry for entry in shelf.entries}
     path = {number: place_here / segments.file_name(number) for number in theirs}
-    for number, entry in ours.items():  # one that holds less, since more was forgotten here
-        if (
-            entry.replaces
-            and theirs.get(number, entry).sha256 in entry.replaces
-            and _is_whole(path[number], entry.sha256)
-        ):
+    for number, entry in ours.items():
+        is_theirs_replaced = number in theirs and theirs[number].sha256 in entry.replaces  # more was forgotten here
+        if is_theirs_replaced and _is_whole(path[number], entry.sha256):
             theirs[number] = entry
     wanted = [one for one in theirs.values() if not (one.is_lost or _is_whole(path[one.number], one.sha256))]
     ledger.write(place_here, {**ours, **theirs}, scratch=folder.scratch)
@@ -284,8 +283,9 @@ def _pull_source(folder: DataFolder, there: Place, source: str, shelf: Shelf, he
 
 def _forget_again(archive: Archive, numbers: list[int]) -> None:
     """Let what was forgotten here be forgotten again where it came back with segments from there."""
-    if any(archive.tombstones.cover(id_) for number in numbers for id_ in archive.raw_ids(number)):
-        archive.bury(archive.tombstones.unsettled())
+    told = archive.tombstones
+    if told.are_there and any(told.cover(id_) for number in numbers for id_ in archive.raw_ids(number)):
+        archive.bury(told.unsettled())
 
 
 def segment_urls(url: str) -> Iterator[str]:
