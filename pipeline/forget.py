@@ -221,7 +221,7 @@ def _make_anew(config: Config, folder: DataFolder, archives: Sequence[Archive], 
     for result in rebuild.rebuild([name for name, is_there in there if is_there], archives, config, folder, stop):
         result.insist()
     if has_delta:
-        assemble.delta(config, folder).purge()
+        assemble.delta(config, folder).purge([archive.source for archive in archives])
     if is_elsewhere and folder.delta.exists():  # left there when the settings named another place
         files.remove(folder.delta)
     if has_duckdb:

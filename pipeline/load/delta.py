@@ -49,7 +49,7 @@ from pipeline.load.rewrite import (
 from pipeline.schema import TABLES, describe, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 
     import pyarrow.dataset as ds
 
@@ -153,12 +153,14 @@ class DeltaDestination:
             for name, staged in self._staged.items():
                 _commit(self._tables[name], partial(_exchange, staged=staged))
 
-    def purge(self) -> None:
-        """Delete every data file of the sources held that the newest versions do not refer to: no old one keeps it."""
+    def purge(self, sources: Sequence[str]) -> None:
+        """Delete every data file of some sources that the newest versions do not refer to: no old one keeps it.
+
+        Nobody may load these meanwhile; what others are about to commit of theirs stays.
+        """
         with _door(self._place):
-            names = {prefix(source) for source in self._held()}
             for table in self._tables.values():
-                table.purge(names)
+                table.purge(frozenset(sources))
 
     def datasets(self) -> dict[str, ds.Dataset]:
         """Open each table that is there for reading, through Arrow."""
@@ -324,11 +326,12 @@ class _Table:
             table.vacuum(dry_run=False, full=True)
             self._settle()
 
-    def purge(self, prefixes: set[str]) -> None:
+    def purge(self, sources: Set[str]) -> None:
         """Delete every file that the newest version does not refer to; of others only where the place is ours."""
         self.refresh()
         kept = {file.path for file in self.files()}
         old = [path for path in self.place.data_files(self.name) if path not in kept]
+        prefixes = {prefix(source) for source in sources}
         self.place.delete(self.name, [path for path in old if self.place.is_ours or prefix_of(path) in prefixes])
 
     def dataset(self) -> ds.Dataset:

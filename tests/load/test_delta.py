@@ -241,6 +241,30 @@ def test_another_program_adds_rows(tmp_path):
     assert sorted(found) == [("of others", "chatcmpl-1"), ("one", "b"), ("one", "chatcmpl-1")]
 
 
+@pytest.mark.parametrize("what", ["load", "staged"])
+def test_forgetting_leaves_what_others_are_about_to_commit(suite, tmp_path, monkeypatch, what):
+    """The end of one folder's forgetting costs no file that another folder wrote and has not committed yet."""
+    one, two = Source("one"), Source("two")
+    loads = [[source.batch(example())] for source in (one, two)]
+    suite.load(tmp_path, *loads)
+
+    def purge():
+        suite.open(tmp_path).purge(["one"])
+
+    if what == "load":
+        loads.append([two.batch(Version("b"))])
+        overtaking(monkeypatch, purge, len(TABLES))
+        suite.both(tmp_path, *loads)
+        return
+    anew, model = DeltaDestination(suite.place(tmp_path), anew=True), Memory()
+    anew.load(loads[1])
+    purge()
+    anew.take_place()
+    for batches in loads:
+        model.load(batches)
+    assert suite.contents(tmp_path) == model.contents()
+
+
 # -- what lies there --------------------------------------------------------------------------------------------------
 
 
@@ -343,7 +367,7 @@ def test_staged_tables_are_seen_when_they_are_whole(tmp_path):
     assert suite.contents(tmp_path) == before
     anew.take_place()
     assert suite.contents(tmp_path) == model.contents()
-    suite.open(tmp_path).purge()
+    suite.open(tmp_path).purge(["prod"])
     kept = {path.rpartition("/")[2] for path in suite.table(tmp_path).file_uris()}
     assert {path.rpartition("/")[2] for path in suite.place(tmp_path).data_files("completions")} == kept
 
