@@ -49,7 +49,7 @@ from pipeline.load.rewrite import (
 from pipeline.schema import TABLES, describe, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pyarrow.dataset as ds
 
@@ -160,7 +160,7 @@ class DeltaDestination:
         """
         with _door(self._place):
             for table in self._tables.values():
-                table.purge(frozenset(sources))
+                table.purge(sources)
 
     def datasets(self) -> dict[str, ds.Dataset]:
         """Open each table that is there for reading, through Arrow."""
@@ -290,7 +290,7 @@ class _Table:
 
     def held(self, source: str) -> int:
         current = self._current
-        return (current.transaction_version(self._app(source)) or 0) if current else 0
+        return (current.transaction_version(_app(current, source)) or 0) if current else 0
 
     def files(self) -> list[File]:
         if self._files is None:
@@ -308,7 +308,7 @@ class _Table:
             *(AddAction(one.path, one.size, {"created_date": one.date}, now, True, _stats(one)) for one in coming),
             *(RemoveAction(one.path, True, now, one.size, {"created_date": one.date}) for one in going),
         ]
-        told = [Transaction(self._app(source), segment) for source, segment in bookmarks.items()]
+        told = [Transaction(_app(table, source), segment) for source, segment in bookmarks.items()]
         table.create_write_transaction(
             actions,
             "append",
@@ -326,7 +326,7 @@ class _Table:
             table.vacuum(dry_run=False, full=True)
             self._settle()
 
-    def purge(self, sources: Set[str]) -> None:
+    def purge(self, sources: Sequence[str]) -> None:
         """Delete every file that the newest version does not refer to; of others only where the place is ours."""
         self.refresh()
         kept = {file.path for file in self.files()}
@@ -367,10 +367,6 @@ class _Table:
             self._files = None
             self._table.update_incremental()
             self.place.settle(self.name, known)
-
-    def _app(self, source: str) -> str:
-        """Name a source in the log; tables of another layout hold nothing of it."""
-        return f"pipeline/{self._layout}/{source}"
 
 
 class _Staged:
@@ -413,6 +409,15 @@ def _exchange(table: Store, staged: _Staged) -> _Plan | None:
     none = dict.fromkeys(sources_of(table), 0) if table.place.is_ours else {}
     bookmarks = {**none, **staged.bookmarks}
     return _Plan(tuple(coming), tuple(going), bookmarks) if coming or going or bookmarks else None
+
+
+def _app(table: DeltaTable, source: str) -> str:
+    """Name a source in the log of a table as it was made last.
+
+    The log keeps app transactions for ever: without the id, which each making gives, those of before would outlive
+    their rows, and come true again where the tables get a layout back that they had.
+    """
+    return f"pipeline/{table.metadata().id}/{source}"
 
 
 def _file(row: Mapping[str, object]) -> File:

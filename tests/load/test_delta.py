@@ -265,6 +265,69 @@ def test_forgetting_leaves_what_others_are_about_to_commit(suite, tmp_path, monk
     assert suite.contents(tmp_path) == model.contents()
 
 
+def upgraded(suite, folder, batches, *, logprobs):
+    """Make the tables of a place anew, as a run does that finds them of another layout."""
+    assert DeltaDestination(suite.place(folder), logprobs=logprobs).is_outdated
+    anew = DeltaDestination(suite.place(folder), logprobs=logprobs, anew=True)
+    anew.load(batches)
+    return anew
+
+
+def test_bookmarks_go_with_their_rows(suite, tmp_path):
+    """Tables that were emptied twice, and have their layout back, hold nothing of a source until its rows are back."""
+    one, two = Source("one"), Source("two")
+    ones, twos = [one.batch(example())], [two.batch(example()), two.batch(Version("b"))]
+    suite.load(tmp_path, ones, twos)
+    for logprobs in (True, False):
+        upgraded(suite, tmp_path, ones, logprobs=logprobs).take_place()
+    assert suite.open(tmp_path).bookmarks() == {"one": 1}
+    suite.both(tmp_path, ones, [*twos, two.batch(Version("c"))])
+
+
+def test_two_upgrade_at_once(tmp_path, monkeypatch):
+    """A folder that empties tables which another has just made anew leaves no bookmark of rows that are gone."""
+    suite, one, two = TestDeltaElsewhere(), Source("one"), Source("two")
+    loads = [[source.batch(example())] for source in (one, two)]
+    suite.load(tmp_path, *loads)
+    first, second = (upgraded(suite, tmp_path, batches, logprobs=True) for batches in loads)
+    real = delta._Table._make
+
+    def make(table):
+        monkeypatch.setattr(delta._Table, "_make", real)
+        first.take_place()
+        table._make()
+
+    monkeypatch.setattr(delta._Table, "_make", make)
+    second.take_place()
+    later, model = DeltaDestination(suite.place(tmp_path), logprobs=True), Memory()
+    assert later.bookmarks() == {"two": 1}
+    for batches in loads:
+        later.load(batches)
+        model.load(batches)
+    assert suite.contents(tmp_path) == model.contents()
+
+
+def test_a_killed_way_back_to_a_layout(tmp_path, monkeypatch):
+    """Killed between emptying a table and its commit, a return to an older layout is finished by the next run."""
+    suite, source = TestDelta(), Source()
+    batches = [source.batch(example()), source.batch(Version("b"))]
+    suite.load(tmp_path, batches)
+    upgraded(suite, tmp_path, batches, logprobs=True).take_place()
+    anew, real = upgraded(suite, tmp_path, batches, logprobs=False), delta._Table._make
+
+    def make(table):
+        real(table)
+        if table.name == "completions":
+            raise FailpointError("delta")
+
+    monkeypatch.setattr(delta._Table, "_make", make)
+    with pytest.raises(FailpointError):
+        anew.take_place()
+    monkeypatch.undo()
+    assert suite.open(tmp_path).bookmarks() == {}
+    suite.both(tmp_path, batches)
+
+
 # -- what lies there --------------------------------------------------------------------------------------------------
 
 

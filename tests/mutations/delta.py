@@ -68,4 +68,13 @@ DELTA = (
         ("tests/load/test_delta.py::test_forgetting_leaves_what_others_are_about_to_commit[staged]",),
         _WHERE,
     ),
+    Mutation(
+        "bookmarks outlive their rows",
+        MORE,
+        "pipeline/load/delta.py",
+        'f"pipeline/{table.metadata().id}/{source}"',
+        'f"pipeline/{table.metadata().configuration[LAYOUT]}/{source}"',
+        ("tests/load/test_delta.py::test_bookmarks_go_with_their_rows[folder]",),
+        _WHERE,
+    ),
 )
