@@ -98,6 +98,7 @@ class DeltaDestination:
         self._tables = {name: _Table(name, place, layout) for name in _ORDER}
         self._staged = {name: _Staged(name, place) for name in _ORDER} if anew else {}
         self._stores: Mapping[str, Store] = self._staged or self._tables
+        self._told: dict[str, int] = {}
         self._has_loaded = False
 
     @property
@@ -122,8 +123,10 @@ class DeltaDestination:
         return any(len(set(numbers)) > 1 for source, numbers in self._held().items() if source in sources)
 
     def bookmarks(self) -> Mapping[str, int]:
-        """Return the last segment by source that every table holds."""
-        return {source: min(numbers) for source, numbers in self._held().items() if min(numbers)}
+        """Return the last segment by source that every table holds; who was told so loads only what is behind it."""
+        told = {source: min(numbers) for source, numbers in self._held().items() if min(numbers)}
+        self._told |= {source: max(number, self._told.get(source, 0)) for source, number in told.items()}
+        return told
 
     def load(self, batches: Sequence[Batch], *, settle: bool = True) -> None:
         """Take every table on by what it does not hold yet, each in one commit; always settled."""
@@ -133,7 +136,9 @@ class DeltaDestination:
             if batches:
                 self._place.change_modes()
             for name in _ORDER if batches else ():
-                _take_on(self._stores[name], batches, changes)
+                _take_on(self._stores[name], batches, changes, self._told)
+        for batch in batches:
+            self._told[batch.bookmark.source] = batch.bookmark.segment
         self._has_loaded = self._has_loaded or bool(batches)
 
     def settle(self) -> None:
@@ -190,12 +195,23 @@ class _Plan:
     bookmarks: Mapping[str, int]
 
 
-def _take_on(store: Store, batches: Sequence[Batch], changes: dict[int, Change | None]) -> None:
-    """Load what a table does not hold; ``changes`` remembers what was worked out, by the segment held before."""
+def _take_on(
+    store: Store, batches: Sequence[Batch], changes: dict[int, Change | None], told: Mapping[str, int]
+) -> None:
+    """Load what a table does not hold; ``changes`` remembers what was worked out, by the segment held before.
+
+    Raises TryAgainError where it holds less than was ``told``: what lies between would be taken for loaded.
+    """
     source = batches[0].bookmark.source
 
     def plan(store: Store) -> _Plan | None:
-        if (held := store.held(source)) not in changes:
+        held = store.held(source)
+        if held < told.get(source, 0):
+            raise TryAgainError(
+                f"delta: {store.place.uri(store.name)} was emptied or removed while {source} was loaded",
+                hint="run again: what it held comes back from the archive",
+            )
+        if held not in changes:
             changes[held] = work_out(batches, held)
         if (change := changes[held]) is None:
             return None
@@ -252,6 +268,7 @@ class _Table:
         self._layout = layout
         self._table: DeltaTable | None = None
         self._is_damaged = False
+        self._entry: object = None
         self._files: list[File] | None = None
 
     @property
@@ -274,11 +291,14 @@ class _Table:
 
     def refresh(self) -> None:
         self._files, self._is_damaged = None, False
+        if self._table is not None and self._newest_entry() != self._entry:
+            self._table = None  # removed, perhaps made again: an update would notice neither
         try:
             if self._table is None:
                 self._table = DeltaTable(self.uri, storage_options=dict(self.place.options) or None)
             else:
                 self._table.update_incremental()
+            self._entry = self._newest_entry()
         except TableNotFoundError:
             self._table = None
         except DeltaProtocolError:
@@ -367,6 +387,11 @@ class _Table:
             self._files = None
             self._table.update_incremental()
             self.place.settle(self.name, known)
+            self._entry = self._newest_entry()
+
+    def _newest_entry(self) -> object:
+        """Tell the log's entry of the version known from one that somebody else put there; None is no entry."""
+        return self.place.entry(self.name, self._table.version()) if self._table else None
 
 
 class _Staged:

@@ -171,7 +171,7 @@ def test_another_is_first(tmp_path, monkeypatch, names):
 
     def first():
         name = [*delta._ORDER][next(other)]
-        delta._take_on(suite.open(tmp_path)._tables[name], later[1], {})
+        delta._take_on(suite.open(tmp_path)._tables[name], later[1], {}, {})
 
     overtaking(monkeypatch, first, len(TABLES))
     suite.both(tmp_path, *loads, *([later[0]] if one.name == two.name else later))
@@ -326,6 +326,33 @@ def test_a_killed_way_back_to_a_layout(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert suite.open(tmp_path).bookmarks() == {}
     suite.both(tmp_path, batches)
+
+
+@pytest.mark.parametrize("how", ["emptied", "removed", "made again"])
+@pytest.mark.parametrize("told", ["before", "by a load"])
+def test_a_table_that_goes_during_a_run(tmp_path, how, told):
+    """A run whose table is emptied, removed or made again meanwhile ends with 75, and the next one loses nothing."""
+    suite, one, two = TestDeltaElsewhere(), Source("one"), Source("two")
+    batches = [one.batch(Version(name)) for name in "abc"]
+    others = [two.batch(example())]
+    running = suite.open(tmp_path)
+    if told == "before":
+        suite.load(tmp_path, batches[:1], batches[1:2])
+        assert running.bookmarks() == {"one": 2}
+    else:
+        assert running.bookmarks() == {}
+        running.load(batches[:2])
+    if how == "emptied":
+        DeltaDestination(suite.place(tmp_path), logprobs=True).load(others)
+    else:
+        shutil.rmtree(tmp_path / "delta" / "completions")
+    if how == "made again":
+        suite.load(tmp_path, others)
+    with pytest.raises(TryAgainError, match=r"/(choices|completions) was emptied or removed while one was loaded"):
+        running.load(batches[2:])
+    if how == "emptied":
+        upgraded(suite, tmp_path, batches, logprobs=False).take_place()
+    suite.both(tmp_path, batches, others)
 
 
 # -- what lies there --------------------------------------------------------------------------------------------------
