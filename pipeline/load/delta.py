@@ -180,8 +180,8 @@ class DeltaDestination:
     def _held(self) -> dict[str, list[int]]:
         """Return by source what each table holds of it."""
         with _door(self._place):
-            for store in self._stores.values():
-                store.refresh()
+            for table in self._tables.values():  # before anything is staged among them: what is not ours is refused
+                table.refresh()
             sources = sorted({source for store in self._stores.values() for source in sources_of(store)})
             return {source: [store.held(source) for store in self._stores.values()] for source in sources}
 
@@ -307,6 +307,11 @@ class _Table:
             if not self.place.is_ours:
                 raise
             self._table, self._is_damaged = None, True
+        if self._table is not None and LAYOUT not in self._table.metadata().configuration:
+            raise ConfigError(
+                f"delta: the table {self.uri} is not ours",
+                hint="name another place in destinations.delta, or move that table away",
+            )
 
     def held(self, source: str) -> int:
         current = self._current

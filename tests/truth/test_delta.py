@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -129,6 +130,24 @@ def test_tables_of_another_layout_are_made_anew(tmp_path):
         world.add(int(world.clock()) - 3)
         assert world.run().exit_code == 0
         world.prove()
+
+
+def test_a_table_of_somebody_else_is_refused(world, tmp_path):
+    """Where a table of others has the name of one of ours, runs and rebuilds say so and touch nothing."""
+    if world.place is True:
+        world.place = str(tmp_path / "lake")
+    options, theirs = told(world.options) or None, pa.table({"athlete": ["a", "b"], "km": [5, 10]})
+    write_deltalake(f"{world.root()}/runs", theirs, storage_options=options)
+    world.add(int(world.clock()) - 5, 3)
+    ended = world.run()
+    assert ended.exit_code == 78
+    said = [(one.exit_code, one.error, one.hint) for one in ended.destinations if one.destination == "delta"]
+    assert said == [(one.exit_code, one.error, one.hint) for one in repair(world.config(), "delta")]
+    assert said[0][1].endswith("/runs is not ours")
+    assert "name another place" in said[0][2]
+    found = DeltaTable(f"{world.root()}/runs", storage_options=options)
+    assert (found.version(), found.to_pyarrow_dataset().to_table()) == (0, theirs)
+    assert not any(rows_of(f"{world.root()}/{name}", name, options) for name in TABLES if name != "runs")
 
 
 def test_a_changed_row_is_named_and_mended(world):
