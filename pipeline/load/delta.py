@@ -352,12 +352,20 @@ class _Table:
             self._settle()
 
     def purge(self, sources: Sequence[str]) -> None:
-        """Delete every file that the newest version does not refer to; of others only where the place is ours."""
+        """Delete every file of some sources that the newest version does not refer to; any where the place is ours."""
         self.refresh()
-        kept = {file.path for file in self.files()}
+        kept, prefixes = {file.path for file in self.files()}, {prefix(source) for source in sources}
         old = [path for path in self.place.data_files(self.name) if path not in kept]
-        prefixes = {prefix(source) for source in sources}
-        self.place.delete(self.name, [path for path in old if self.place.is_ours or prefix_of(path) in prefixes])
+        going = [path for path in old if self.place.is_ours or prefix_of(path) in prefixes]
+        # Files of other names may be about to be committed, unless a version referred to them before.
+        known = self._removed().intersection(old).difference(going)
+        going += [path for path in sorted(known) if not sources_in(self, path).isdisjoint(sources)]
+        self.place.delete(self.name, going)
+
+    def _removed(self) -> set[str]:
+        """Name the files that an older version refers to, and the newest one does not."""
+        table = self._current
+        return set(table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=True) if table else ())
 
     def dataset(self) -> ds.Dataset:
         """Open the newest version for reading."""
@@ -429,10 +437,11 @@ def _exchange(table: Store, staged: _Staged) -> _Plan | None:
     for file in table.files():
         if table.place.is_ours or file.source in staged.bookmarks:
             going.append(file)
-        elif file.source is None and sources_in(table, file) & staged.bookmarks.keys():
+        elif file.source is None and sources_in(table, file.path) & staged.bookmarks.keys():
             going.append(file)
             others = (without(rows, staged.bookmarks) for rows in pieces(table, file))
-            coming += written(table, row_groups(rows for rows in others if rows.num_rows), file.date, None)
+            groups = row_groups(rows for rows in others if rows.num_rows)
+            coming += written(table, groups, file.date, min(staged.bookmarks), is_mixed=True)
     known = {file.path for file in going} & {file.path for file in coming}  # the commit was heard, and not its answer
     coming, going = ([file for file in files_ if file.path not in known] for files_ in (coming, going))
     # Where all goes, what is not in the archive any more is not held any more.

@@ -355,6 +355,49 @@ def test_a_table_that_goes_during_a_run(tmp_path, how, told):
     suite.both(tmp_path, batches, others)
 
 
+def said_in(place, *names):
+    """Return by file, whatever version refers to it, what is in the data files of some tables, or of all."""
+    found = {}
+    for name in names or TABLES:
+        for path in place.data_files(name):
+            with place.opened(name, path) as opened:
+                found[name, path] = str(opened.read().to_pylist())
+    return found
+
+
+def test_what_others_compacted_is_forgotten(suite, tmp_path, monkeypatch):
+    """Forgetting deletes what another program compacted too, where rows of ours are in it, once it is replaced."""
+    monkeypatch.setattr(rewrite, "SMALL", 1)
+    one, two = Source("one"), Source("two")
+    loads = [[one.batch(example(text="needle"))], [one.batch(Version("b"))], [two.batch(Version("c"))]]
+    suite.load(tmp_path, *loads)
+
+    def compact():
+        for name in TABLES:
+            suite.table(tmp_path, name).optimize.compact()
+
+    compact()
+    suite.load(tmp_path, [one.batch(example(text="needle again"))])  # a mixed file of ours
+    anew = DeltaDestination(suite.place(tmp_path), anew=True)
+    rewritten, model = Source("one"), Memory()
+    for batches in ([rewritten.batch()], [rewritten.batch(Version("b"))], [rewritten.batch()]):
+        anew.load(batches)
+        model.load(batches)
+    model.load(loads[2])
+    anew.take_place()
+    place = suite.place(tmp_path)
+    assert "needle" in "".join(said_in(place).values())
+    newest = next(
+        path for (_, path), said in said_in(place, "completions").items() if "'b'" in said and "needle" not in said
+    )
+    with place.opened("completions", newest) as opened:
+        place.write("completions", "created_date=2026-01-10/part-about-to-be-committed.parquet", opened.read(), ())
+    suite.open(tmp_path).purge(["one"])
+    assert any("about-to-be" in path for _, path in said_in(place))
+    assert "needle" not in "".join(said_in(place).values())
+    assert suite.contents(tmp_path) == model.contents()
+
+
 # -- what lies there --------------------------------------------------------------------------------------------------
 
 
