@@ -62,6 +62,8 @@ LAYOUT = "pipeline.layout"
 ATTEMPTS = 16
 #: Readers must not see a completion before its children: it comes last.
 _ORDER = (*(name for name in TABLES if name != "completions"), "completions")
+#: Seconds after which nobody is still writing a temp file: another writer of the same source would in a moment.
+_ABANDONED = 3600
 #: Characters of a server's words that are told.
 _SAID = 300
 #: Words of a message, and the error it becomes.
@@ -135,6 +137,7 @@ class DeltaDestination:
         with _door(self._place):
             if batches:
                 self._place.change_modes()
+                self._place.clear({prefix(batches[0].bookmark.source)}, seconds=_ABANDONED)
             for name in _ORDER if batches else ():
                 _take_on(self._stores[name], batches, changes, self._told)
         for batch in batches:
@@ -164,6 +167,7 @@ class DeltaDestination:
         Nobody may load these meanwhile; what others are about to commit of theirs stays.
         """
         with _door(self._place):
+            self._place.clear({prefix(source) for source in sources})
             for table in self._tables.values():
                 table.purge(sources)
 

@@ -398,6 +398,25 @@ def test_what_others_compacted_is_forgotten(suite, tmp_path, monkeypatch):
     assert suite.contents(tmp_path) == model.contents()
 
 
+@pytest.mark.parametrize("how", ["purged", "loaded"])
+def test_what_a_killed_write_left_goes(tmp_path, how):
+    """A temp file that a killed write left is removed by forgetting, by a load once it is old, and only ours."""
+    suite, source = TestDeltaElsewhere(), Source()
+    assert suite.in_another_process(tmp_path, "load_later", {failpoints.VARIABLE: "files.written=kill"})
+    (left,) = (tmp_path / "delta" / "_temp").iterdir()
+    theirs = left.with_name(left.name.replace("prod", "other"))
+    theirs.touch()
+    suite.load(tmp_path, [source.batch(example())])
+    assert left.exists()  # another writer of the same source may be about to rename it
+    if how == "purged":
+        suite.open(tmp_path).purge(["prod"])
+    else:
+        for path in (left, theirs):
+            os.utime(path, (0, 0))
+        suite.load(tmp_path, [source.batch(Version("b"))])
+    assert list(theirs.parent.iterdir()) == [theirs]
+
+
 # -- what lies there --------------------------------------------------------------------------------------------------
 
 
