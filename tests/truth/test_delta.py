@@ -187,6 +187,31 @@ def test_what_is_forgotten_is_in_no_version(world):
     world.prove()
 
 
+@pytest.mark.parametrize("how", ["{}", "file://{}", "{}/../delta"])
+def test_forgetting_leaves_the_data_folders_own_tables(tmp_path, how):
+    """Tables in the data folder that the settings name as a folder are there after forgetting, and whole."""
+    with DeltaWorld(tmp_path) as world:
+        world.place = how.format(world.folder.delta)
+        forgotten, *_ = world.add(int(world.clock()) - 5, 3)
+        assert world.run().exit_code == 0
+        assert forget(world.config(), ids=[forgotten]).failure is None
+        world.place = True
+        assert len(world.tables()["completions"]) == 2
+        world.prove()
+
+
+def test_tables_left_in_the_data_folder_are_forgotten(tmp_path):
+    """Tables in the data folder are removed by forgetting where the settings name another place."""
+    with DeltaWorld(tmp_path) as world:
+        forgotten, *_ = world.add(int(world.clock()) - 5, 3)
+        assert world.run().exit_code == 0
+        world.place = str(tmp_path / "elsewhere")
+        assert world.run().exit_code == 0
+        assert forget(world.config(), ids=[forgotten]).failure is None
+        assert not world.folder.delta.exists()
+        world.prove()
+
+
 def test_no_content_is_in_the_log(world):
     """The log tells counts, dates and sources; no id, no text and no metadata, in entries and in checkpoints."""
     world.add(int(world.clock()) - 3, metadata={"user": "needle-in-metadata"})
