@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -66,6 +67,8 @@ _ORDER = (*(name for name in TABLES if name != "completions"), "completions")
 _ABANDONED = 3600
 #: Characters of a server's words that are told.
 _SAID = 300
+#: What delta-rs says to terminals, and where it begins to name its own functions.
+_COLOURS, _FRAMES = re.compile(r"\x1b\[[0-9;]*m"), re.compile(r"\n *0: .*", re.DOTALL)
 #: Words of a message, and the error it becomes.
 _MEANINGS: tuple[tuple[tuple[str, ...], type[PipelineError], str, str], ...] = (
     (
@@ -305,11 +308,15 @@ class _Table:
             self._entry = self._newest_entry()
         except TableNotFoundError:
             self._table = None
-        except DeltaProtocolError:
-            raise
-        except DeltaError:
-            if not self.place.is_ours:
+        except DeltaError as error:  # what a server or the system says is an OSError
+            if _is_of_a_newer_one(error):
                 raise
+            if not self.place.is_ours:
+                raise FolderError(
+                    f"delta: {self.uri}/_delta_log is damaged: {_said(self.place, error)}",
+                    hint=f"restore it from a backup, or remove {self.uri}: "
+                    "each data folder's next run brings its rows back",
+                ) from error
             self._table, self._is_damaged = None, True
         if self._table is not None and LAYOUT not in self._table.metadata().configuration:
             raise ConfigError(
@@ -508,14 +515,25 @@ def _door(place: Place) -> Iterator[None]:
 
 
 def _translate(place: Place, error: Exception) -> PipelineError:
-    said = place.hide_in(str(error))
-    if isinstance(error, DeltaProtocolError):
+    said = _said(place, error)
+    if _is_of_a_newer_one(error):
         return ConfigError(
             f"delta: {place.root} was given features that this version does not know: {said}",
             hint="install a newer deltalake",
         )
     for words, kind, sentence, hint in _MEANINGS:
-        if any(one in said for one in words):
+        if any(one in str(error) for one in words):
             return kind(f"delta: {sentence} {place.root}", hint=hint)
-    short = " ".join(said.split())[:_SAID] or type(error).__name__
-    return TryAgainError(f"delta: {place.root}: {short}", hint="run again; what was committed is intact")
+    return TryAgainError(f"delta: {place.root}: {said}", hint="run again; what was committed is intact")
+
+
+def _is_of_a_newer_one(error: Exception) -> bool:
+    """Tell whether a table has features that this deltalake does not know, which a log that is damaged is not."""
+    return isinstance(error, DeltaProtocolError) or "Kernel error: Unsupported: " in str(error)
+
+
+def _said(place: Place, error: Exception) -> str:
+    """Return what a library says in one line, without what is for terminals and for who wrote the library."""
+    plain = _FRAMES.sub("", _COLOURS.sub("", str(error)))
+    line = " ".join(place.hide_in(plain).split())
+    return "".join(filter(str.isprintable, line))[:_SAID] or type(error).__name__
