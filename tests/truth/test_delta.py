@@ -170,6 +170,20 @@ def test_a_changed_row_is_named_and_mended(world):
     world.prove()
 
 
+def test_a_restore_is_named_and_mended(world):
+    """Where another program restores an older version, verify names what is missing, and a rebuild brings it back."""
+    world.lives()
+    lost, *_ = world.add(int(world.clock()) - 3)
+    assert world.run().exit_code == 0
+    table = DeltaTable(f"{world.root()}/completions", storage_options=told(world.options) or None)
+    table.restore(table.version() - 1)
+    (problem,) = verify(world.config()).problems
+    assert (problem.kind, problem.repair) == ("delta-differs", "pipeline rebuild delta")
+    assert lost in problem.message
+    assert [one.error for one in repair(world.config(), "delta")] == [None]
+    world.prove()
+
+
 def test_what_is_forgotten_is_in_no_version(world):
     """After forgetting no file, of data or log, current or old, says anything of it; all others are there."""
     world.lives()
