@@ -65,7 +65,7 @@ DELTA = (
         "pipeline/load/delta.py",
         "if self.place.is_ours or prefix_of(path) in prefixes",
         "if prefix_of(path)",
-        ("tests/load/test_delta.py::test_forgetting_leaves_what_others_are_about_to_commit[staged]",),
+        ("tests/load/test_delta.py::test_forgetting_leaves_what_others_are_about_to_commit[folder-staged]",),
         _WHERE,
     ),
     Mutation(
