@@ -298,14 +298,16 @@ class _Table:
 
     def refresh(self) -> None:
         self._files, self._is_damaged = None, False
-        if self._table is not None and self._newest_entry() != self._entry:
-            self._table = None  # removed, perhaps made again: an update would notice neither
         try:
+            if self._table is not None and self._newest_entry() != self._entry:
+                self._table = None  # removed, perhaps made again: an update would notice neither
+            known = self._table.version() if self._table is not None else None
             if self._table is None:
                 self._table = DeltaTable(self.uri, storage_options=dict(self.place.options) or None)
             else:
                 self._table.update_incremental()
-            self._entry = self._newest_entry()
+            if self._table.version() != known:
+                self._entry = self._newest_entry()
         except TableNotFoundError:
             self._table = None
         except DeltaError as error:  # what a server or the system says is an OSError
@@ -414,8 +416,8 @@ class _Table:
             self._entry = self._newest_entry()
 
     def _newest_entry(self) -> object:
-        """Tell the log's entry of the version known from one that somebody else put there; None is no entry."""
-        return self.place.entry(self.name, self._table.version()) if self._table else None
+        """Return what the log's newest entry is told by; where there is none, something that equals nothing."""
+        return (self._table.history(1) if self._table is not None else None) or object()
 
 
 class _Staged:

@@ -133,11 +133,6 @@ class Place:
         if self.folder:
             shutil.rmtree(self.folder / table / _LOG)
 
-    def entry(self, table: str, version: int) -> object:
-        """Return what a table's log entry of a version is told by; None where there is none."""
-        info = self._filesystem(table).get_file_info(f"{_LOG}/{version:0{_DIGITS}}.json")
-        return (info.mtime_ns, info.size) if info.is_file else None
-
     def settle(self, table: str, version: int) -> None:
         """Make a version of a table's log, which delta-rs leaves to the kernel, durable and give it its mode."""
         if (root := self.folder) is None:
