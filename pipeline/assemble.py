@@ -182,9 +182,9 @@ def delta(config: Config, folder: DataFolder, *, anew: bool = False) -> DeltaDes
 
     shared = config.share == "group"
     is_ours = not isinstance(config.delta, str)
-    root = str(folder.delta.absolute()) if is_ours else str(config.delta)
+    root = str(folder.delta.absolute()) if is_ours else _delta_root(str(config.delta))
     place = Place(
-        root if is_url(root) else str(Path(root.removeprefix("file://")).expanduser().absolute()),
+        root,
         connect,
         options=delta_options(config) if is_url(root) else {},
         is_ours=is_ours,
@@ -193,6 +193,21 @@ def delta(config: Config, folder: DataFolder, *, anew: bool = False) -> DeltaDes
         file_mode=_SHARED_FILE if shared else _PRIVATE_FILE,
     )
     return DeltaDestination(place, logprobs=config.logprobs, anew=anew)
+
+
+def _delta_root(named: str) -> str:
+    """Return a place that the settings name as a URL, or as an absolute path."""
+    from pipeline.load.place import is_url  # noqa: PLC0415 - only where it is switched on
+
+    return named if is_url(named) else str(Path(named.removeprefix("file://")).expanduser().absolute())
+
+
+def is_delta_elsewhere(config: Config, folder: DataFolder) -> bool:
+    """Tell whether the settings have the Delta tables outside of ``delta/`` in the data folder, by whatever name."""
+    if not isinstance(config.delta, str):
+        return False
+    root = Path(_delta_root(config.delta))
+    return not (root.is_absolute() and root.resolve().is_relative_to(folder.delta.resolve()))  # a URL is not absolute
 
 
 def delta_options(config: Config) -> dict[str, str]:

@@ -215,13 +215,13 @@ def remove_blobs(folder: DataFolder, archives: Iterable[Archive]) -> int:
 def _make_anew(config: Config, folder: DataFolder, archives: Sequence[Archive], stop: Stop) -> None:
     """Make every destination anew that is there, also one that is switched off, and publish."""
     has_duckdb = folder.warehouse.exists() or folder.snapshot.exists()
-    is_elsewhere = isinstance(config.delta, str)
+    is_elsewhere = assemble.is_delta_elsewhere(config, folder)
     has_delta = is_elsewhere or folder.delta.exists()
     there = [("parquet", folder.parquet.exists()), ("duckdb", has_duckdb), ("delta", has_delta)]
     for result in rebuild.rebuild([name for name, is_there in there if is_there], archives, config, folder, stop):
         result.insist()
     if has_delta:
-        assemble.delta(config, folder).purge()
+        assemble.delta(config, folder).purge([archive.source for archive in archives])
     if is_elsewhere and folder.delta.exists():  # left there when the settings named another place
         files.remove(folder.delta)
     if has_duckdb:

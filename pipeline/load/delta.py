@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -62,8 +63,12 @@ LAYOUT = "pipeline.layout"
 ATTEMPTS = 16
 #: Readers must not see a completion before its children: it comes last.
 _ORDER = (*(name for name in TABLES if name != "completions"), "completions")
+#: Seconds after which nobody is still writing a temp file: another writer of the same source would in a moment.
+_ABANDONED = 3600
 #: Characters of a server's words that are told.
 _SAID = 300
+#: What delta-rs says to terminals, and where it begins to name its own functions.
+_COLOURS, _FRAMES = re.compile(r"\x1b\[[0-9;]*m"), re.compile(r"\n *0: .*", re.DOTALL)
 #: Words of a message, and the error it becomes.
 _MEANINGS: tuple[tuple[tuple[str, ...], type[PipelineError], str, str], ...] = (
     (
@@ -98,6 +103,7 @@ class DeltaDestination:
         self._tables = {name: _Table(name, place, layout) for name in _ORDER}
         self._staged = {name: _Staged(name, place) for name in _ORDER} if anew else {}
         self._stores: Mapping[str, Store] = self._staged or self._tables
+        self._told: dict[str, int] = {}
         self._has_loaded = False
 
     @property
@@ -122,8 +128,10 @@ class DeltaDestination:
         return any(len(set(numbers)) > 1 for source, numbers in self._held().items() if source in sources)
 
     def bookmarks(self) -> Mapping[str, int]:
-        """Return the last segment by source that every table holds."""
-        return {source: min(numbers) for source, numbers in self._held().items() if min(numbers)}
+        """Return the last segment by source that every table holds; who was told so loads only what is behind it."""
+        told = {source: min(numbers) for source, numbers in self._held().items() if min(numbers)}
+        self._told |= {source: max(number, self._told.get(source, 0)) for source, number in told.items()}
+        return told
 
     def load(self, batches: Sequence[Batch], *, settle: bool = True) -> None:
         """Take every table on by what it does not hold yet, each in one commit; always settled."""
@@ -132,8 +140,11 @@ class DeltaDestination:
         with _door(self._place):
             if batches:
                 self._place.change_modes()
+                self._place.clear({prefix(batches[0].bookmark.source)}, seconds=_ABANDONED)
             for name in _ORDER if batches else ():
-                _take_on(self._stores[name], batches, changes)
+                _take_on(self._stores[name], batches, changes, self._told)
+        for batch in batches:
+            self._told[batch.bookmark.source] = batch.bookmark.segment
         self._has_loaded = self._has_loaded or bool(batches)
 
     def settle(self) -> None:
@@ -153,12 +164,15 @@ class DeltaDestination:
             for name, staged in self._staged.items():
                 _commit(self._tables[name], partial(_exchange, staged=staged))
 
-    def purge(self) -> None:
-        """Delete every data file of the sources held that the newest versions do not refer to: no old one keeps it."""
+    def purge(self, sources: Sequence[str]) -> None:
+        """Delete every data file of some sources that the newest versions do not refer to: no old one keeps it.
+
+        Nobody may load these meanwhile; what others are about to commit of theirs stays.
+        """
         with _door(self._place):
-            names = {prefix(source) for source in self._held()}
+            self._place.clear({prefix(source) for source in sources})
             for table in self._tables.values():
-                table.purge(names)
+                table.purge(sources)
 
     def datasets(self) -> dict[str, ds.Dataset]:
         """Open each table that is there for reading, through Arrow."""
@@ -173,8 +187,8 @@ class DeltaDestination:
     def _held(self) -> dict[str, list[int]]:
         """Return by source what each table holds of it."""
         with _door(self._place):
-            for store in self._stores.values():
-                store.refresh()
+            for table in self._tables.values():  # before anything is staged among them: what is not ours is refused
+                table.refresh()
             sources = sorted({source for store in self._stores.values() for source in sources_of(store)})
             return {source: [store.held(source) for store in self._stores.values()] for source in sources}
 
@@ -188,12 +202,23 @@ class _Plan:
     bookmarks: Mapping[str, int]
 
 
-def _take_on(store: Store, batches: Sequence[Batch], changes: dict[int, Change | None]) -> None:
-    """Load what a table does not hold; ``changes`` remembers what was worked out, by the segment held before."""
+def _take_on(
+    store: Store, batches: Sequence[Batch], changes: dict[int, Change | None], told: Mapping[str, int]
+) -> None:
+    """Load what a table does not hold; ``changes`` remembers what was worked out, by the segment held before.
+
+    Raises TryAgainError where it holds less than was ``told``: what lies between would be taken for loaded.
+    """
     source = batches[0].bookmark.source
 
     def plan(store: Store) -> _Plan | None:
-        if (held := store.held(source)) not in changes:
+        held = store.held(source)
+        if held < told.get(source, 0):
+            raise TryAgainError(
+                f"delta: {store.place.uri(store.name)} was emptied or removed while {source} was loaded",
+                hint="run again: what it held comes back from the archive",
+            )
+        if held not in changes:
             changes[held] = work_out(batches, held)
         if (change := changes[held]) is None:
             return None
@@ -250,6 +275,7 @@ class _Table:
         self._layout = layout
         self._table: DeltaTable | None = None
         self._is_damaged = False
+        self._entry: object = None
         self._files: list[File] | None = None
 
     @property
@@ -273,22 +299,36 @@ class _Table:
     def refresh(self) -> None:
         self._files, self._is_damaged = None, False
         try:
+            if self._table is not None and self._newest_entry() != self._entry:
+                self._table = None  # removed, perhaps made again: an update would notice neither
+            known = self._table.version() if self._table is not None else None
             if self._table is None:
                 self._table = DeltaTable(self.uri, storage_options=dict(self.place.options) or None)
             else:
                 self._table.update_incremental()
+            if self._table.version() != known:
+                self._entry = self._newest_entry()
         except TableNotFoundError:
             self._table = None
-        except DeltaProtocolError:
-            raise
-        except DeltaError:
-            if not self.place.is_ours:
+        except DeltaError as error:  # what a server or the system says is an OSError
+            if _is_of_a_newer_one(error):
                 raise
+            if not self.place.is_ours:
+                raise FolderError(
+                    f"delta: {self.uri}/_delta_log is damaged: {_said(self.place, error)}",
+                    hint=f"restore it from a backup, or remove {self.uri}: "
+                    "each data folder's next run brings its rows back",
+                ) from error
             self._table, self._is_damaged = None, True
+        if self._table is not None and LAYOUT not in self._table.metadata().configuration:
+            raise ConfigError(
+                f"delta: the table {self.uri} is not ours",
+                hint="name another place in destinations.delta, or move that table away",
+            )
 
     def held(self, source: str) -> int:
         current = self._current
-        return (current.transaction_version(self._app(source)) or 0) if current else 0
+        return (current.transaction_version(_app(current, source)) or 0) if current else 0
 
     def files(self) -> list[File]:
         if self._files is None:
@@ -306,7 +346,7 @@ class _Table:
             *(AddAction(one.path, one.size, {"created_date": one.date}, now, True, _stats(one)) for one in coming),
             *(RemoveAction(one.path, True, now, one.size, {"created_date": one.date}) for one in going),
         ]
-        told = [Transaction(self._app(source), segment) for source, segment in bookmarks.items()]
+        told = [Transaction(_app(table, source), segment) for source, segment in bookmarks.items()]
         table.create_write_transaction(
             actions,
             "append",
@@ -324,12 +364,21 @@ class _Table:
             table.vacuum(dry_run=False, full=True)
             self._settle()
 
-    def purge(self, prefixes: set[str]) -> None:
-        """Delete every file that the newest version does not refer to; of others only where the place is ours."""
+    def purge(self, sources: Sequence[str]) -> None:
+        """Delete every file of some sources that the newest version does not refer to; any where the place is ours."""
         self.refresh()
-        kept = {file.path for file in self.files()}
+        kept, prefixes = {file.path for file in self.files()}, {prefix(source) for source in sources}
         old = [path for path in self.place.data_files(self.name) if path not in kept]
-        self.place.delete(self.name, [path for path in old if self.place.is_ours or prefix_of(path) in prefixes])
+        going = [path for path in old if self.place.is_ours or prefix_of(path) in prefixes]
+        # Files of other names may be about to be committed, unless a version referred to them before.
+        known = self._removed().intersection(old).difference(going)
+        going += [path for path in sorted(known) if not sources_in(self, path).isdisjoint(sources)]
+        self.place.delete(self.name, going)
+
+    def _removed(self) -> set[str]:
+        """Name the files that an older version refers to, and the newest one does not."""
+        table = self._current
+        return set(table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=True) if table else ())
 
     def dataset(self) -> ds.Dataset:
         """Open the newest version for reading."""
@@ -364,10 +413,11 @@ class _Table:
             self._files = None
             self._table.update_incremental()
             self.place.settle(self.name, known)
+            self._entry = self._newest_entry()
 
-    def _app(self, source: str) -> str:
-        """Name a source in the log; tables of another layout hold nothing of it."""
-        return f"pipeline/{self._layout}/{source}"
+    def _newest_entry(self) -> object:
+        """Return what the log's newest entry is told by; where there is none, something that equals nothing."""
+        return (self._table.history(1) if self._table is not None else None) or object()
 
 
 class _Staged:
@@ -400,16 +450,26 @@ def _exchange(table: Store, staged: _Staged) -> _Plan | None:
     for file in table.files():
         if table.place.is_ours or file.source in staged.bookmarks:
             going.append(file)
-        elif file.source is None and sources_in(table, file) & staged.bookmarks.keys():
+        elif file.source is None and sources_in(table, file.path) & staged.bookmarks.keys():
             going.append(file)
             others = (without(rows, staged.bookmarks) for rows in pieces(table, file))
-            coming += written(table, row_groups(rows for rows in others if rows.num_rows), file.date, None)
+            groups = row_groups(rows for rows in others if rows.num_rows)
+            coming += written(table, groups, file.date, min(staged.bookmarks), is_mixed=True)
     known = {file.path for file in going} & {file.path for file in coming}  # the commit was heard, and not its answer
     coming, going = ([file for file in files_ if file.path not in known] for files_ in (coming, going))
     # Where all goes, what is not in the archive any more is not held any more.
     none = dict.fromkeys(sources_of(table), 0) if table.place.is_ours else {}
     bookmarks = {**none, **staged.bookmarks}
     return _Plan(tuple(coming), tuple(going), bookmarks) if coming or going or bookmarks else None
+
+
+def _app(table: DeltaTable, source: str) -> str:
+    """Name a source in the log of a table as it was made last.
+
+    The log keeps app transactions for ever: without the id, which each making gives, those of before would outlive
+    their rows, and come true again where the tables get a layout back that they had.
+    """
+    return f"pipeline/{table.metadata().id}/{source}"
 
 
 def _file(row: Mapping[str, object]) -> File:
@@ -457,14 +517,25 @@ def _door(place: Place) -> Iterator[None]:
 
 
 def _translate(place: Place, error: Exception) -> PipelineError:
-    said = place.hide_in(str(error))
-    if isinstance(error, DeltaProtocolError):
+    said = _said(place, error)
+    if _is_of_a_newer_one(error):
         return ConfigError(
             f"delta: {place.root} was given features that this version does not know: {said}",
             hint="install a newer deltalake",
         )
     for words, kind, sentence, hint in _MEANINGS:
-        if any(one in said for one in words):
+        if any(one in str(error) for one in words):
             return kind(f"delta: {sentence} {place.root}", hint=hint)
-    short = " ".join(said.split())[:_SAID] or type(error).__name__
-    return TryAgainError(f"delta: {place.root}: {short}", hint="run again; what was committed is intact")
+    return TryAgainError(f"delta: {place.root}: {said}", hint="run again; what was committed is intact")
+
+
+def _is_of_a_newer_one(error: Exception) -> bool:
+    """Tell whether a table has features that this deltalake does not know, which a log that is damaged is not."""
+    return isinstance(error, DeltaProtocolError) or "Kernel error: Unsupported: " in str(error)
+
+
+def _said(place: Place, error: Exception) -> str:
+    """Return what a library says in one line, without what is for terminals and for who wrote the library."""
+    plain = _FRAMES.sub("", _COLOURS.sub("", str(error)))
+    line = " ".join(place.hide_in(plain).split())
+    return "".join(filter(str.isprintable, line))[:_SAID] or type(error).__name__

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,9 +22,11 @@ from pipeline import files
 from pipeline.load.merge import write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 _LOG = "_delta_log"
+#: Where files are written that have no ``scratch`` of their own; what begins so is nothing that readers look for.
+_TEMP = "_temp"
 #: Delta Lake names each version by this many digits.
 _DIGITS = 20
 
@@ -89,7 +92,7 @@ class Place:
             return int(filesystem.get_file_info(path).size)
         target = root / table / path
         self._make_folder(target.parent)
-        with files.replacing(target, scratch=self.scratch or root / "_temp", mode=self.file_mode) as temp:
+        with files.replacing(target, scratch=self.scratch or root / _TEMP, mode=self.file_mode) as temp:
             write(first, others, temp)
         return target.stat().st_size
 
@@ -114,6 +117,16 @@ class Place:
         for path in paths:
             with contextlib.suppress(FileNotFoundError):
                 filesystem.delete_file(path)
+
+    def clear(self, prefixes: Collection[str], *, seconds: float = 0) -> None:
+        """Remove temp files that a killed write left in the root: of some sources, and unchanged for some time.
+
+        Files in ``scratch`` are removed by whoever holds the data folder.
+        """
+        for left in (self.folder / _TEMP).glob("*.tmp") if self.folder else ():
+            with contextlib.suppress(FileNotFoundError):  # whoever wrote it may have been quicker
+                if left.name.partition(".")[0] in prefixes and time.time() - left.stat().st_mtime >= seconds:
+                    left.unlink()
 
     def discard(self, table: str) -> None:
         """Remove the log of a table in a folder; data files stay, for some may be staged."""

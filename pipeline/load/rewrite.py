@@ -43,7 +43,7 @@ class File:
     date: str
     """The created_date of all of its rows."""
     source: str | None
-    """The source of all of its rows; None where another program wrote it, and any may be in it."""
+    """The source of all of its rows; None where another program wrote it, or what it is made of: any may be in it."""
 
 
 class Store(Protocol):
@@ -85,7 +85,8 @@ def rewritten(store: Store, change: Change) -> tuple[list[File], list[File]]:
             if file is home or (touch and _changes(store, file, touch, source)):
                 going.append(file)
                 more = rows if file is home else nothing
-                coming += written(store, row_groups(_after(store, file, more, touch, source)), file.date, file.source)
+                groups = row_groups(_after(store, file, more, touch, source))
+                coming += written(store, groups, file.date, source, is_mixed=file.source is None)
         if rows.num_rows and home is None:
             coming += written(store, row_groups([rows]), str(date), source)
     return coming, going
@@ -163,8 +164,11 @@ def without(rows: pa.Table, sources: Iterable[str]) -> pa.Table:
     return rows.filter(pc.invert(pc.is_in(rows["source"], value_set=pa.array(sorted(sources), pa.string()))))
 
 
-def written(store: Store, groups: Iterator[pa.Table], date: str, source: str | None) -> list[File]:
-    """Write one file of what there is; nothing makes none."""
+def written(store: Store, groups: Iterator[pa.Table], date: str, source: str, *, is_mixed: bool = False) -> list[File]:
+    """Write one file of what there is; nothing makes none. It has the source's name, also where it has others' rows.
+
+    By the name it is known whose it is for as long as no version refers to it.
+    """
     if (first := next(groups, None)) is None:
         return []
     count = first.num_rows
@@ -175,10 +179,9 @@ def written(store: Store, groups: Iterator[pa.Table], date: str, source: str | N
             count += group.num_rows
             yield group
 
-    name = prefix(source) if source is not None else "others"
-    path = f"created_date={date}/{name}.{uuid.uuid4().hex}.parquet"
+    path = f"created_date={date}/{prefix(source)}.{uuid.uuid4().hex}.parquet"
     size = store.place.write(store.name, path, first, counted())
-    return [File(path, size, count, date, source)]
+    return [File(path, size, count, date, None if is_mixed else source)]
 
 
 def _by_date(rows: pa.Table) -> dict[str, pa.Table]:
@@ -204,10 +207,10 @@ def prefix_of(path: str) -> str:
 def sources_of(store: Store) -> set[str]:
     """Name every source of which a table has rows."""
     told = {file.source for file in store.files() if file.source is not None}
-    return told.union(*(sources_in(store, file) for file in store.files() if file.source is None))
+    return told.union(*(sources_in(store, file.path) for file in store.files() if file.source is None))
 
 
-def sources_in(store: Store, file: File) -> set[str]:
+def sources_in(store: Store, path: str) -> set[str]:
     """Read which sources are in a file that another program wrote."""
-    with store.place.opened(store.name, file.path) as opened:
+    with store.place.opened(store.name, path) as opened:
         return set(opened.read(columns=["source"])["source"].to_pylist())

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -131,6 +132,24 @@ def test_tables_of_another_layout_are_made_anew(tmp_path):
         world.prove()
 
 
+def test_a_table_of_somebody_else_is_refused(world, tmp_path):
+    """Where a table of others has the name of one of ours, runs and rebuilds say so and touch nothing."""
+    if world.place is True:
+        world.place = str(tmp_path / "lake")
+    options, theirs = told(world.options) or None, pa.table({"athlete": ["a", "b"], "km": [5, 10]})
+    write_deltalake(f"{world.root()}/runs", theirs, storage_options=options)
+    world.add(int(world.clock()) - 5, 3)
+    ended = world.run()
+    assert ended.exit_code == 78
+    said = [(one.exit_code, one.error, one.hint) for one in ended.destinations if one.destination == "delta"]
+    assert said == [(one.exit_code, one.error, one.hint) for one in repair(world.config(), "delta")]
+    assert said[0][1].endswith("/runs is not ours")
+    assert "name another place" in said[0][2]
+    found = DeltaTable(f"{world.root()}/runs", storage_options=options)
+    assert (found.version(), found.to_pyarrow_dataset().to_table()) == (0, theirs)
+    assert not any(rows_of(f"{world.root()}/{name}", name, options) for name in TABLES if name != "runs")
+
+
 def test_a_changed_row_is_named_and_mended(world):
     """A row that somebody took away is named by verify, and a rebuild puts it back."""
     world.lives()
@@ -151,6 +170,20 @@ def test_a_changed_row_is_named_and_mended(world):
     world.prove()
 
 
+def test_a_restore_is_named_and_mended(world):
+    """Where another program restores an older version, verify names what is missing, and a rebuild brings it back."""
+    world.lives()
+    lost, *_ = world.add(int(world.clock()) - 3)
+    assert world.run().exit_code == 0
+    table = DeltaTable(f"{world.root()}/completions", storage_options=told(world.options) or None)
+    table.restore(table.version() - 1)
+    (problem,) = verify(world.config()).problems
+    assert (problem.kind, problem.repair) == ("delta-differs", "pipeline rebuild delta")
+    assert lost in problem.message
+    assert [one.error for one in repair(world.config(), "delta")] == [None]
+    world.prove()
+
+
 def test_what_is_forgotten_is_in_no_version(world):
     """After forgetting no file, of data or log, current or old, says anything of it; all others are there."""
     world.lives()
@@ -166,6 +199,31 @@ def test_what_is_forgotten_is_in_no_version(world):
     assert [one for one in (f"'{forgotten}'", f"I am {forgotten}", "needle-in-metadata") if one in said] == []
     assert kept in said
     world.prove()
+
+
+@pytest.mark.parametrize("how", ["{}", "file://{}", "{}/../delta"])
+def test_forgetting_leaves_the_data_folders_own_tables(tmp_path, how):
+    """Tables in the data folder that the settings name as a folder are there after forgetting, and whole."""
+    with DeltaWorld(tmp_path) as world:
+        world.place = how.format(world.folder.delta)
+        forgotten, *_ = world.add(int(world.clock()) - 5, 3)
+        assert world.run().exit_code == 0
+        assert forget(world.config(), ids=[forgotten]).failure is None
+        world.place = True
+        assert len(world.tables()["completions"]) == 2
+        world.prove()
+
+
+def test_tables_left_in_the_data_folder_are_forgotten(tmp_path):
+    """Tables in the data folder are removed by forgetting where the settings name another place."""
+    with DeltaWorld(tmp_path) as world:
+        forgotten, *_ = world.add(int(world.clock()) - 5, 3)
+        assert world.run().exit_code == 0
+        world.place = str(tmp_path / "elsewhere")
+        assert world.run().exit_code == 0
+        assert forget(world.config(), ids=[forgotten]).failure is None
+        assert not world.folder.delta.exists()
+        world.prove()
 
 
 def test_no_content_is_in_the_log(world):
