@@ -16,6 +16,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow.fs import LocalFileSystem
 
 from pipeline import files, schema
 from pipeline.archive import coverage, ledger, tombstones
@@ -41,6 +42,8 @@ _COMPRESSION_LEVEL = 3
 _BULK = pa.array(["completion", "messages"])
 _ABOUT = pa.array(schema.ABOUT_COMPLETIONS)
 API, ADOPTED, ORGANIZATION = "api", "adopted", "organization"
+#: Named, for looking for what a path means takes as long as reading a footer, and a run reads them all.
+_LOCAL = LocalFileSystem()
 #: What reading a damaged segment may raise: one bit can hit the file, its schema, or the text of its footer.
 UNREADABLE = (pa.ArrowException, OSError, KeyError, ValueError, msgspec.MsgspecError)
 
@@ -311,7 +314,7 @@ class Archive:
     def _footer(self, number: int) -> Footer:
         path = self.path(number)
         try:
-            return _footer(pq.read_metadata(path), path)
+            return _footer(pq.read_metadata(path, filesystem=_LOCAL), path)
         except UNREADABLE as error:
             raise _unreadable(path, str(error)) from error
 
