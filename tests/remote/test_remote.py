@@ -356,6 +356,7 @@ def test_a_run_after_the_newest_segment_was_lost_takes_no_number_again(world, ur
     remote.push(world.config(), url)
 
 
+@pytest.mark.slow
 def test_a_pull_that_was_killed_is_no_archive(world, url, tmp_path, monkeypatch):
     """Nothing is made of a half; a run says what is lacking, and the next pull brings that beside what it kept."""
     remote.push(world.config(), url)
@@ -392,6 +393,7 @@ def test_what_was_forgotten_here_does_not_come_back(world, url):
     assert GONE not in ids_in(objects.place(url))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["remote.copied", "remote.headed"])
 @pytest.mark.parametrize("is_first", [True, False])
 def test_forgetting_reaches_what_a_killed_push_left(world, url, monkeypatch, place, is_first):
@@ -440,6 +442,7 @@ def test_what_is_lacking_there_is_copied_again(world, url, tmp_path):
     assert lying(restored) == lying(world)
 
 
+@pytest.mark.slow
 def test_a_slow_push_is_not_lost(world, url, tmp_path, monkeypatch):
     """Where others made so many heads meanwhile that its number is free again, it still ends in the newest one."""
     monkeypatch.setattr(remote, "_KEPT", 1)
@@ -464,6 +467,7 @@ def test_a_slow_push_is_not_lost(world, url, tmp_path, monkeypatch):
     assert (done.head, set(newest.sources)) == (newest.number, {"prod", "second"})
 
 
+@pytest.mark.slow
 def test_what_one_forgets_hinders_nobody_who_follows(world, url, tmp_path):
     """A union of machines goes on pulling after one of them forgot, and holds an image that another still refers to."""
     (tmp_path / "other").mkdir()
