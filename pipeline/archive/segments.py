@@ -106,8 +106,9 @@ class Archive:
         self._folder = folder / source
         self._scratch = scratch
         self._tombstones = tombstones.read(self._folder)
-        self._footers = [self._footer(number) for number in self._numbers()]
+        # First, for a segment that is entered lies there: beside a writer it must not look as if one were lacking.
         self._ledger = ledger.read(self._folder) if entries is None else dict(entries)
+        self._footers = [self._footer(number) for number in self._numbers()]
 
     @property
     def footers(self) -> list[Footer]:
