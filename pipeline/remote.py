@@ -108,6 +108,9 @@ def push(config: Config, url: str) -> Copied:
         archives = forget.open_all(folder)
         forget.finish(config, folder, archives)
         rebuild.insist_on_whole(archives, config, folder)
+        for archive in archives:
+            if not _NAME.fullmatch(archive.source):
+                raise FolderError(f"{folder.archive / archive.source} is no source's", hint="take it away")
         ours = {archive.source: _shelf(archive) for archive in archives}
         return _Push(folder, there, ours).made()
 

@@ -503,6 +503,14 @@ def test_a_copy_in_the_data_folder_is_none(world):
             remote.push(world.config(), str(place))
 
 
+def test_a_stranger_in_the_archive_is_not_pushed(world, url):
+    """A folder there that no source can have is named before anything is copied, not after."""
+    (world.folder.archive / "lost+found").mkdir()
+    with pytest.raises(FolderError, match=r"lost\+found is no source's"):
+        remote.push(world.config(), url)
+    assert objects.place(url).there("segments/") == {}
+
+
 def test_old_heads_go(world, url):
     """Of former heads a few stay, however often one pushes."""
     for _ in range(remote._KEPT + 2):
