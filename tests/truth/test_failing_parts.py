@@ -104,7 +104,7 @@ def test_what_a_killed_run_could_not_tell_is_told_by_the_next(world):
 def test_a_folder_whose_only_archive_is_damaged_is_refused(world):
     """With nothing left to work on the run ends with the one error that names the file."""
     world.run(**BARE)
-    for path in (world.folder.archive / "prod").iterdir():
+    for path in (world.folder.archive / "prod").glob("*.parquet"):
         path.write_bytes(b"damaged")
     with pytest.raises(FolderError, match="00000001"):
         world.run()
