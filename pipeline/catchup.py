@@ -93,7 +93,7 @@ class Lane:
     _bytes: int = 0
 
     def lacks(self, archive: Archive) -> range:
-        """Return the segments that the destination may load: behind what it holds, up to one that the archive lacks.
+        """Return the segments that the destination may load: behind what it holds, up to one that is missing there.
 
         That one is loaded in its turn, once it is there again: a bookmark says that all before it is held.
         """
@@ -104,7 +104,7 @@ class Lane:
             return range(0)
         if held > archive.last:
             self.error = _ahead(self.destination.name, held, archive)
-        return range(held + 1, next((number for number in archive.lacking if number > held), sys.maxsize))
+        return range(held + 1, next((number for number in archive.missing if number > held), sys.maxsize))
 
     def load(self, group: Group, *, lacking: range) -> None:
         """Load what the destination does not hold yet; what stops it stops only itself."""

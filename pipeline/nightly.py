@@ -198,7 +198,7 @@ class _Night:
                 archive.enter()
                 self._told[name] = next((segment for segment, _ in archive.runs()), 0)
                 archives[name] = archive
-                archive.insist_on_whole()  # one that lacks a segment is gone on with, and the run tells
+                archive.insist_on_whole()  # a run goes on without one, and tells
             except FolderError as error:
                 self._damaged[name] = error
         return archives

@@ -41,8 +41,8 @@ class Plan:
         self._from = archive.settled
         self._to = archive.last
         self._segments: dict[str, int] = {}
-        # What a segment that is lacking holds may be due yet: once it is there again, it is looked at.
-        self._open: dict[int, int] = dict.fromkeys((number for number in archive.lacking if number > self._from), 1)
+        # What a segment that is missing holds may be due yet: once it is there again, it is looked at.
+        self._open: dict[int, int] = dict.fromkeys((number for number in archive.missing if number > self._from), 1)
         self._passed = self._from
         self._in_hand: Iterator[tuple[str, int | None]] = iter(())
         self._behind = self._from + 1

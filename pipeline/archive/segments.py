@@ -106,7 +106,7 @@ class Archive:
         self._folder = folder / source
         self._scratch = scratch
         self._tombstones = tombstones.read(self._folder)
-        # First, for a segment that is entered lies there: beside a writer it must not look as if one were lacking.
+        # First, for a segment that is entered lies there: beside a writer it must not look as if one were missing.
         self._ledger = ledger.read(self._folder) if entries is None else dict(entries)
         self._footers = [self._footer(number) for number in self._numbers()]
 
@@ -259,16 +259,16 @@ class Archive:
         return (self.read(footer.number) for footer in self._footers if number < footer.number <= last)
 
     @property
-    def lacking(self) -> list[int]:
+    def missing(self) -> list[int]:
         """The segments that should be there and are not; not those given up."""
-        return self._lacking(self._ledger)
+        return self._missing(self._ledger)
 
-    def _lacking(self, entries: Mapping[int, Entry]) -> list[int]:
+    def _missing(self, entries: Mapping[int, Entry]) -> list[int]:
         return missing({footer.number for footer in self._footers}, self.last, entries)
 
     def insist_on_whole(self, entries: Mapping[int, Entry] | None = None) -> None:
         """Raise FolderError where a segment is missing: nothing may be made anew, or removed, from what is left."""
-        if numbers := self._lacking(self._ledger if entries is None else entries):
+        if numbers := self._missing(self._ledger if entries is None else entries):
             raise lacking(self.path(numbers[0]))
 
     def columns(self, number: int, names: list[str] | None = None) -> pa.Table:

@@ -20,10 +20,10 @@ OTHERS = (
         ("tests/remote/test_remote.py::test_a_run_after_the_newest_segment_was_lost_takes_no_number_again",),
     ),
     Mutation(
-        "loaded beyond a segment that is lacking",
+        "loaded beyond a segment that is missing",
         MORE,
         "pipeline/catchup.py",
-        "next((number for number in archive.lacking if number > held), sys.maxsize)",
+        "next((number for number in archive.missing if number > held), sys.maxsize)",
         "sys.maxsize",
         ("tests/remote/test_remote.py::test_a_pull_that_was_killed_is_no_archive",),
     ),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import runpy
 import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +38,14 @@ def projects(tmp_path):
             lines += [f"[sources.{name}]", f'base_url = "{source.base_url}"', f'api_key = "{source.api_key}"']
         (tmp_path / "projects.toml").write_text("\n".join(lines))
         yield places
+
+
+def test_a_worker_that_was_killed_is_no_success(monkeypatch):
+    """Its code is what a shell would say, and so the worst of all."""
+    recipe = runpy.run_path(str(RECIPE))
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, -9))
+    options = argparse.Namespace(config=Path("projects.toml"), data=Path("all"))
+    assert recipe["pipeline"](options, "worker-1", "run") == 137
 
 
 def collect(folder, *more):
