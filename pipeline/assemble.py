@@ -220,22 +220,27 @@ def delta_options(config: Config) -> dict[str, str]:
     }
 
 
-def publish(config: Config, folder: DataFolder, *, anew: bool = False, is_ready: bool = False) -> PublishResult:
+def publish(
+    config: Config, folder: DataFolder, *, anew: bool = False, is_ready: bool = False, forgets: bool = False
+) -> PublishResult:
     """Publish what the closed writer holds as the snapshot that readers open; ``anew`` also where it looks the same.
 
-    ``is_ready`` says that the writer's file was open since the folder is owned, and is closed.
+    ``is_ready`` says that the writer's file was open since the folder is owned, and is closed; ``forgets`` that nothing
+    may stay of what was published before.
     """
     from pipeline.load import snapshot  # noqa: PLC0415 - only where DuckDB is switched on
 
     return snapshot.publish(
         folder.warehouse,
         folder.snapshot,
+        versions=folder.published,
         scratch=folder.scratch,
         mode=_SHARED_SNAPSHOT if config.share == "group" else _PRIVATE_SNAPSHOT,
         logprobs=config.logprobs,
         cost=config.cost,
         anew=anew,
         is_ready=is_ready,
+        forgets=forgets,
     )
 
 

@@ -58,6 +58,18 @@ def replacing(path: Path, *, scratch: Path, mode: int = FILE_MODE) -> Iterator[P
         temp.unlink(missing_ok=True)
 
 
+def point(link: Path, to: Path, *, scratch: Path) -> None:
+    """Let a link name another file, durably and in one act; it is relative, so that both may be moved together."""
+    temp = make_folder(scratch) / f"{link.name}.{os.getpid()}.tmp"
+    temp.unlink(missing_ok=True)
+    try:
+        temp.symlink_to(os.path.relpath(to, link.parent))
+        temp.replace(link)
+        sync_folder(link.parent)
+    finally:
+        temp.unlink(missing_ok=True)
+
+
 def write_whole(path: Path, content: bytes, *, scratch: Path, mode: int = FILE_MODE) -> None:
     """Write a small file whole or not at all."""
     with replacing(path, scratch=scratch, mode=mode) as temp:

@@ -41,8 +41,13 @@ class DataFolder:
 
     @property
     def snapshot(self) -> Path:
-        """The published DuckDB file: what notebooks open."""
+        """The published DuckDB file: what notebooks open; a link to the newest of what was published."""
         return self.root / "warehouse.duckdb"
+
+    @property
+    def published(self) -> Path:
+        """Where the published DuckDB files lie, each in a folder of its own."""
+        return self.root / ".published"
 
     @property
     def private(self) -> Path:
@@ -119,7 +124,8 @@ def owned(folder: DataFolder, *, share: bool = False) -> Iterator[int]:
 def _refuse_what_others_put_there(folder: DataFolder) -> None:
     """Raise RefusedError where a folder or link lies in it that is neither its owner's nor ours: it could lead away."""
     trusted = {0, os.geteuid(), folder.root.stat().st_uid}
-    for path in (folder.private, folder.archive, folder.blobs, folder.parquet, folder.delta, folder.snapshot):
+    ours = (folder.private, folder.archive, folder.blobs, folder.parquet, folder.delta)
+    for path in (*ours, folder.published, folder.snapshot):
         if os.path.lexists(path) and path.lstat().st_uid not in trusted:
             raise RefusedError(
                 f"{path} was put there by another user (uid {path.lstat().st_uid})",

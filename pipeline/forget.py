@@ -214,7 +214,7 @@ def remove_blobs(folder: DataFolder, archives: Iterable[Archive]) -> int:
 
 def _make_anew(config: Config, folder: DataFolder, archives: Sequence[Archive], stop: Stop) -> None:
     """Make every destination anew that is there, also one that is switched off, and publish."""
-    has_duckdb = folder.warehouse.exists() or folder.snapshot.exists()
+    has_duckdb = any(path.exists() for path in (folder.warehouse, folder.snapshot, folder.published))
     is_elsewhere = assemble.is_delta_elsewhere(config, folder)
     has_delta = is_elsewhere or folder.delta.exists()
     there = [("parquet", folder.parquet.exists()), ("duckdb", has_duckdb), ("delta", has_delta)]
@@ -225,7 +225,7 @@ def _make_anew(config: Config, folder: DataFolder, archives: Sequence[Archive], 
     if is_elsewhere and folder.delta.exists():  # left there when the settings named another place
         files.remove(folder.delta)
     if has_duckdb:
-        assemble.publish(config, folder, anew=True)
+        assemble.publish(config, folder, anew=True, forgets=True)
     reach("forget.rebuilt")
 
 

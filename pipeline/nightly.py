@@ -376,10 +376,10 @@ class _Night:
             )
             return
         self._published = done.published
-        if done.leftover is not None:
-            self._findings.append(
-                Finding("foreign-wal", f"somebody opened the snapshot to write; what they wrote is in {done.leftover}")
-            )
+        self._findings += [
+            Finding("foreign-wal", f"somebody opened the snapshot to write; what they wrote is in {leftover}")
+            for leftover in done.leftovers
+        ]
 
     def _result(self, sources: list[SourceResult]) -> RunResult:
         return RunResult(

@@ -1,29 +1,45 @@
 """The published snapshot: a copy of the writer's file that readers open, replaced whole and never written to.
 
-A reader keeps the file it has opened, so neither side ever waits for the other.
+A reader keeps the file it has opened, so neither side ever waits for the other. What readers open is a link:
+
+    warehouse.duckdb ──▶ .published/8/warehouse.duckdb        the newest
+                         .published/7/warehouse.duckdb        the one before, until the next run
+
+For DuckDB 2 opens a database three times, and reads where everything lies before the last: if the name came to mean
+another file in between, a reader would look for the old rows in the new file. DuckDB follows a link once, before all
+that, so that it opens one and the same file however late it is.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import shutil
+import time
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
 from pipeline.errors import TryAgainError
 from pipeline.failpoints import reach
-from pipeline.files import explained, replacing, sync_folder
+from pipeline.files import FOLDER_MODE, explained, make_folder, point, remove, replacing, sync_folder
 from pipeline.load.duckdb import DuckDBDestination, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pipeline.cost.settings import Cost
 
 #: Linux's ioctl to share blocks between two files (ext4 cannot, XFS and Btrfs can); Python has no name for it.
 _FICLONE = 0x40049409
+#: Readers of the group pass through the folders of what is published.
+_PASSAGE, _GROUP = 0o710, 0o040
+#: Seconds from following a link to having opened what it names: a thousand times what it takes.
+_OPENING = 0.3
+#: What file systems say that know no links.
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +48,27 @@ class PublishResult:
 
     published: bool
     """False where readers would see nothing new."""
-    leftover: Path | None = None
-    """Where a log now lies that somebody's writing left beside the snapshot."""
+    leftovers: tuple[Path, ...] = ()
+    """Where logs now lie that somebody's writing left beside a snapshot."""
 
 
 def publish(  # noqa: PLR0913 - each has a name
     writer: Path,
     snapshot: Path,
     *,
+    versions: Path,
     scratch: Path,
     mode: int = 0o440,
     logprobs: bool = False,
     cost: Cost | None = None,
     anew: bool = False,
     is_ready: bool = False,
+    forgets: bool = False,
 ) -> PublishResult:
     """Replace the snapshot by the writer's file, which nobody may have open, if it shows anything else, or ``anew``.
 
-    ``is_ready`` says that the file was opened by today's destination and closed.
+    ``is_ready`` says that the file was opened by today's destination and closed; ``forgets`` that what was published
+    before goes at once, not with the next run.
     """
     if not is_ready:
         # Opening it takes in the log that a killed run left, and makes its views today's; closing it leaves no log.
@@ -57,14 +76,63 @@ def publish(  # noqa: PLR0913 - each has a name
     if _log(writer).exists():
         raise TryAgainError(f"{_log(writer)} did not go away", hint="run again")
     reach("snapshot.checkpointed")
-    if not anew and (new := shown(writer)) is not None and new == shown(snapshot):
-        return PublishResult(published=False)
-    with explained(snapshot), replacing(snapshot, scratch=scratch, mode=mode) as temp:
-        _copy(writer, temp)
-        reach("snapshot.copied")
-        leftover = _set_aside(_log(snapshot), scratch.parent)
-    reach("snapshot.renamed")
-    return PublishResult(published=True, leftover=leftover)
+    with explained(snapshot):
+        # First, so that there is never more on the disk than the writer's file and two copies of it.
+        leftovers = [*_clear(versions, snapshot, scratch.parent, insist=False)]
+        if not anew and (new := shown(writer)) is not None and new == shown(snapshot):
+            return PublishResult(published=False, leftovers=tuple(leftovers))
+        version = _next(versions, mode) / snapshot.name
+        with replacing(version, scratch=scratch, mode=mode) as temp:
+            _copy(writer, temp)
+            reach("snapshot.copied")
+        for log in dict.fromkeys([_log(snapshot), _log(snapshot.resolve())]):
+            leftovers += _set_aside(log, scratch.parent)
+        _show(version, snapshot, scratch)
+        reach("snapshot.renamed")
+        if forgets:
+            time.sleep(_OPENING)
+            leftovers += _clear(versions, snapshot, scratch.parent, insist=True)
+    return PublishResult(published=True, leftovers=tuple(leftovers))
+
+
+def _next(versions: Path, mode: int) -> Path:
+    """Make a folder for what is published next, which those may pass through who may read it."""
+    folder = make_folder(versions / str(max((int(version.name) for version in _all(versions)), default=0) + 1))
+    for path in (versions, folder):
+        path.chmod(_PASSAGE if mode & _GROUP else FOLDER_MODE)
+    return folder
+
+
+def _show(version: Path, snapshot: Path, scratch: Path) -> None:
+    """Let readers open a version from now on; on a file system without links it takes the name itself."""
+    try:
+        point(snapshot, version, scratch=scratch)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        version.replace(snapshot)
+        sync_folder(snapshot.parent)
+
+
+def _clear(versions: Path, snapshot: Path, folder: Path, *, insist: bool) -> Iterator[Path]:
+    """Remove what is not the snapshot any more; yield what somebody's writing left there, moved to ``folder``.
+
+    What a reader on another machine has open cannot always be removed: unless ``insist`` it is left for a later run.
+    """
+    newest = snapshot.resolve().parent
+    for version in _all(versions):
+        if version.resolve() != newest:
+            yield from _set_aside(_log(version / snapshot.name), folder)
+            try:
+                remove(version)
+            except OSError:
+                if insist:
+                    raise
+
+
+def _all(versions: Path) -> list[Path]:
+    """List the folders of what was published; their numbers are never given again while readers may have one open."""
+    return [path for path in versions.iterdir() if path.name.isdecimal()] if versions.exists() else []
 
 
 def _copy(file: Path, to: Path) -> None:
@@ -80,11 +148,10 @@ def _log(database: Path) -> Path:
     return database.with_name(f"{database.name}.wal")
 
 
-def _set_aside(leftover: Path, folder: Path) -> Path | None:
-    """Move a file where it does no harm: DuckDB refuses to open a database beside the log of another one."""
-    if not leftover.exists():
-        return None
-    target = next(path for n in count(1) if not (path := folder / f"{leftover.name}.{n}").exists())
-    leftover.rename(target)
-    sync_folder(folder)
-    return target
+def _set_aside(leftover: Path, folder: Path) -> Iterator[Path]:
+    """Move a log where it does no harm, and yield where: DuckDB refuses a database beside the log of another one."""
+    if leftover.exists():
+        target = next(path for n in count(1) if not (path := folder / f"{leftover.name}.{n}").exists())
+        leftover.rename(target)
+        sync_folder(folder)
+        yield target

@@ -64,6 +64,7 @@ class Disk:
         if new == self._root / "warehouse.duckdb":
             yield self._root / ".writer" / "warehouse.duckdb"
             yield self._root / ".writer" / "warehouse.duckdb.wal"
+            yield self._root / ".published"
 
     def _pending(self, scope: PurePosixPath) -> Iterator[PurePosixPath]:
         yield from (name for names in self._names.values() for name in sorted(names) if name.is_relative_to(scope))

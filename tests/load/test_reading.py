@@ -22,7 +22,7 @@ def snapshot(tmp_path_factory):
     destination = DuckDBDestination(writer)
     destination.load([Source().batch(Version("a"), Version("b"))])
     destination.close()
-    publish(writer, folder / "warehouse.duckdb", scratch=folder / ".writer" / "scratch")
+    publish(writer, folder / "warehouse.duckdb", versions=folder / ".published", scratch=folder / ".writer" / "scratch")
     return folder / "warehouse.duckdb"
 
 

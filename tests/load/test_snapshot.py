@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pipeline.errors import FolderInUseError
 from pipeline.failpoints import FailpointError
 from pipeline.load.duckdb import DuckDBDestination
 from pipeline.load.reading import connect
-from pipeline.load.snapshot import PublishResult, publish
+from pipeline.load.snapshot import PublishResult, _show, publish
 
 from .made import Source, Version
 
@@ -28,6 +29,7 @@ class House:
         self.folder = folder
         self.writer = folder / ".writer" / "writer.duckdb"
         self.snapshot = folder / "warehouse.duckdb"
+        self.versions = folder / ".published"
         self.source = Source()
 
     def load(self):
@@ -36,7 +38,12 @@ class House:
         destination.close()
 
     def publish(self):
-        return publish(self.writer, self.snapshot, scratch=self.folder / ".writer" / "scratch")
+        return self.published()
+
+    def published(self, **how):
+        return publish(
+            self.writer, self.snapshot, versions=self.versions, scratch=self.folder / ".writer" / "scratch", **how
+        )
 
     def load_and_publish(self):
         self.load()
@@ -71,15 +78,16 @@ def test_plain_duckdb_opens_it(house):
 def test_mode_and_company(house):
     """The snapshot is read-only, and nothing lies beside it or is left in the scratch folder."""
     assert house.snapshot.stat().st_mode & 0o777 == 0o440
-    assert {path.name for path in house.folder.iterdir()} == {".writer", "warehouse.duckdb"}
+    assert {path.name for path in house.folder.iterdir()} == {".writer", ".published", "warehouse.duckdb"}
+    assert [path.name for path in house.versions.rglob("*")] == ["1", "warehouse.duckdb"]
     assert {path.name for path in house.writer.parent.rglob("*")} == {"scratch", "writer.duckdb"}
 
 
 def test_nothing_new(house):
     """Where readers would see nothing new the snapshot stays the very file it was."""
-    before = house.snapshot.stat().st_ino
+    before = house.snapshot.resolve()
     assert house.publish() == PublishResult(published=False)
-    assert house.snapshot.stat().st_ino == before
+    assert house.snapshot.resolve() == before
 
 
 def test_new_views(house):
@@ -148,15 +156,78 @@ def test_log_of_a_killed_run(house):
 @pytest.mark.slow
 def test_leftover_log(house):
     """A log that somebody's writing left beside the snapshot is kept elsewhere and told, each time."""
-    leftover = house.snapshot.with_name("warehouse.duckdb.wal")
-    for n in (1, 2):
+    for n, beside in ((1, house.snapshot), (2, house.snapshot.resolve().parents[1] / "2" / "warehouse.duckdb")):
+        leftover = beside.with_name("warehouse.duckdb.wal")
         leftover.write_bytes(b"somebody's rows %d" % n)
         house.load()
         result = house.publish()
-        assert result == PublishResult(published=True, leftover=house.writer.parent / f"warehouse.duckdb.wal.{n}")
-        assert result.leftover.read_bytes() == b"somebody's rows %d" % n
+        assert result == PublishResult(published=True, leftovers=(house.writer.parent / f"warehouse.duckdb.wal.{n}",))
+        assert result.leftovers[0].read_bytes() == b"somebody's rows %d" % n
         assert not leftover.exists()
     assert count(house.snapshot) == 3
+
+
+@pytest.mark.both_duckdbs
+def test_what_was_published_before(house):
+    """Who has looked the name up opens what it then meant until the next run, which takes it away, log and all."""
+    first = house.snapshot.resolve()
+    house.load_and_publish()
+    assert (count(first), count(house.snapshot)) == (1, 2)
+    first.with_name("warehouse.duckdb.wal").write_bytes(b"somebody's rows")
+    (leftover,) = house.publish().leftovers
+    assert leftover.read_bytes() == b"somebody's rows"
+    assert not first.parent.exists()
+    assert count(house.snapshot) == 2
+
+
+def test_what_cannot_be_removed_yet(house, monkeypatch):
+    """A reader elsewhere may keep what was published before from being removed: only forgetting insists on it."""
+
+    def busy(*_):
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+
+    house.load_and_publish()
+    monkeypatch.setattr("pipeline.load.snapshot.remove", busy)
+    assert house.load_and_publish().published
+    with pytest.raises(OSError, match="not empty"):
+        house.published(anew=True, forgets=True)
+    monkeypatch.undo()
+    house.published(anew=True, forgets=True)
+    assert len([*house.versions.iterdir()]) == 1
+    assert count(house.snapshot) == 3
+
+
+def test_nothing_stays_where_something_was_forgotten(house):
+    """What was published before goes with publishing itself, and what a killed one left."""
+    (house.versions / "7").mkdir()
+    (house.versions / "7" / "warehouse.duckdb").write_bytes(b"half")
+    house.load()
+    assert house.published(forgets=True).published
+    assert [path.name for path in house.versions.iterdir()] == ["2"]
+    assert count(house.snapshot) == 2
+
+
+def test_a_folder_that_was_copied_without_links(house):
+    """A file in the place of the link, of a former version or of a copy, is the snapshot until the next one."""
+    content = house.snapshot.read_bytes()
+    house.snapshot.unlink()
+    house.snapshot.write_bytes(content)
+    assert house.publish() == PublishResult(published=False)
+    assert count(house.snapshot) == 1
+    assert house.load_and_publish().published
+    assert count(house.snapshot) == 2
+
+
+def test_a_file_system_without_links(house, monkeypatch):
+    """There the snapshot is a plain file, replaced by a rename."""
+
+    def unable(*_):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "symlink_to", unable)
+    assert house.load_and_publish().published
+    assert not house.snapshot.is_symlink()
+    assert count(house.snapshot) == 2
 
 
 @pytest.mark.both_duckdbs
@@ -226,6 +297,46 @@ def test_polling_readers(house):
     assert [(reader.returncode, answer.strip()) for reader, answer in zip(readers, answers, strict=True)] == [
         (0, b"41")
     ] * 2
+
+
+CONNECT = """
+import contextlib, duckdb, pathlib, sys
+from pipeline.load.reading import connect
+stop = pathlib.Path(sys.argv[2])
+print(flush=True)
+while not stop.exists():
+    for open_it in (connect, lambda path: duckdb.connect(path, read_only=True)):
+        with contextlib.closing(open_it(pathlib.Path(sys.argv[1]))) as connection:
+            (answer,) = connection.execute("SELECT count(*) FROM completions WHERE id != ''").fetchall()
+            assert answer == (1,), answer
+"""
+#: Nothing being made durable this takes seconds, in which a reader meets the instant of publishing again and again.
+TURNS = 40_000
+
+
+@pytest.mark.both_duckdbs
+@pytest.mark.slow
+def test_readers_that_connect_while_another_file_is_published(house, monkeypatch):
+    """Who connects at the very instant of publishing sees a whole snapshot, also where nothing lies where it lay."""
+    other = house.folder / "other.duckdb"
+    with contextlib.closing(duckdb.connect(other)) as connection:
+        connection.execute(f"ATTACH '{house.writer}' AS old (READ_ONLY)")
+        for number in range(50):  # so that all that is read first lies elsewhere
+            connection.execute(f"CREATE TABLE filler_{number} AS SELECT hash(range) AS value FROM range(5000)")
+        connection.execute("CREATE TABLE completions AS FROM old.completions")
+    house.versions.joinpath("2").mkdir()
+    targets = [house.snapshot.resolve(), other.rename(house.versions / "2" / "warehouse.duckdb")]
+    stop = house.folder / "stop"
+    monkeypatch.setattr("pipeline.files.sync_folder", lambda _: None)
+    with contextlib.ExitStack() as stack:
+        command = [sys.executable, "-c", CONNECT, house.snapshot, stop]
+        readers = [stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE)) for _ in range(2)]
+        for reader in readers:
+            reader.stdout.readline()
+        stack.callback(stop.touch)
+        for turn in range(TURNS):
+            _show(targets[turn % 2], house.snapshot, house.folder / ".writer" / "scratch")
+    assert [reader.returncode for reader in readers] == [0, 0]
 
 
 OTHER = os.environ.get("PIPELINE_OTHER_PYTHON", "")

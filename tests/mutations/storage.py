@@ -138,8 +138,8 @@ STORAGE = (
         "foreign log left beside the snapshot",
         "storage 5",
         "pipeline/load/snapshot.py",
-        "        leftover = _set_aside(_log(snapshot), scratch.parent)\n",
-        "        leftover = None\n",
+        "            leftovers += _set_aside(log, scratch.parent)\n        _show",
+        "            pass\n        _show",
         ("tests/load/test_snapshot.py::test_leftover_log",),
     ),
     Mutation(

@@ -40,8 +40,10 @@ def expected(place, path, share):
     folder, file, root, snapshot = SHARED[share]
     if path == place.data:
         return root
-    if path == place.data / "warehouse.duckdb":
+    if path.is_file() and path.name == "warehouse.duckdb" and ".writer" not in path.parts:
         return snapshot
+    if place.data / ".published" in (path, *path.parents):
+        return root
     is_shared = (place.data / "parquet") in (path, *path.parents)
     if path.is_dir():
         return folder if is_shared else 0o700
@@ -98,7 +100,7 @@ def test_the_snapshot_is_private_again_when_it_is_shared_no_more(place):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
-@pytest.mark.parametrize("name", [".writer", "archive", "blobs", "parquet", "delta", "warehouse.duckdb"])
+@pytest.mark.parametrize("name", [".writer", "archive", "blobs", "parquet", "delta", ".published", "warehouse.duckdb"])
 def test_a_link_of_another_user_is_not_followed(tmp_path, name):
     """77 names it, and nothing is written where it leads, also where others may write in the data folder."""
     (tmp_path / "data" / ("archive" if name != "archive" else ".writer")).mkdir(parents=True)

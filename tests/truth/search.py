@@ -51,7 +51,7 @@ def everything(data: Path) -> dict[str, bytes]:
         "duckdb": _joined(_tables(folder.warehouse)),
         "duckdb, its blocks": files.pop(folder.warehouse, b""),
         "snapshot": _joined(_tables(folder.snapshot)),
-        "snapshot, its blocks": files.pop(folder.snapshot, b""),
+        "snapshot, its blocks": b"".join([files.pop(path) for path in [*files] if path.name == folder.snapshot.name]),
         "blobs": b"\n".join(blobs),
         "names": _joined(str(path.relative_to(data)) for path in paths),
         "other files": b"\n".join(files.values()),
