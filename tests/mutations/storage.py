@@ -127,6 +127,14 @@ STORAGE = (
         ("tests/load/test_duckdb.py::TestDuckDB::test_new_version_of_another_date",),
     ),
     Mutation(
+        "snapshot renamed over, not linked",
+        "storage 5",
+        "pipeline/load/snapshot.py",
+        "        point(snapshot, version, scratch=scratch)\n",
+        "        version.replace(snapshot)\n",
+        ("tests/load/test_snapshot.py::test_what_was_published_before",),
+    ),
+    Mutation(
         "published without a checkpoint",
         "storage 5",
         "pipeline/load/snapshot.py",
