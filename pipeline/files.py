@@ -41,8 +41,7 @@ def replacing(path: Path, *, scratch: Path, mode: int = FILE_MODE) -> Iterator[P
     Order: write, fsync, close, rename, fsync of the folder. An error, or a crash before the rename, leaves
     what was at ``path``; a temp file that a crash left is removed by ``clear_scratch``.
     """
-    temp = make_folder(scratch) / f"{path.name}.{os.getpid()}.tmp"
-    temp.unlink(missing_ok=True)
+    temp = _temp(path, scratch)
     # Beside a report anybody may have put a link there, to have us write elsewhere; and nobody else reads what is half.
     os.close(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE))
     try:
@@ -60,14 +59,20 @@ def replacing(path: Path, *, scratch: Path, mode: int = FILE_MODE) -> Iterator[P
 
 def point(link: Path, to: Path, *, scratch: Path) -> None:
     """Let a link name another file, durably and in one act; it is relative, so that both may be moved together."""
-    temp = make_folder(scratch) / f"{link.name}.{os.getpid()}.tmp"
-    temp.unlink(missing_ok=True)
+    temp = _temp(link, scratch)
     try:
         temp.symlink_to(os.path.relpath(to, link.parent))
         temp.replace(link)
         sync_folder(link.parent)
     finally:
         temp.unlink(missing_ok=True)
+
+
+def _temp(path: Path, scratch: Path) -> Path:
+    """Name a temp file that will take the place of ``path``; what a killed process of our number left is removed."""
+    temp = make_folder(scratch) / f"{path.name}.{os.getpid()}.tmp"
+    temp.unlink(missing_ok=True)
+    return temp
 
 
 def write_whole(path: Path, content: bytes, *, scratch: Path, mode: int = FILE_MODE) -> None:
