@@ -59,6 +59,10 @@ class DataFolder:
         """The writer's DuckDB file."""
         return self.private / "warehouse.duckdb"
 
+    def footers(self, source: str) -> Path:
+        """Name the file that remembers the footers of a source's segments."""
+        return self.private / "footers" / f"{source}.json"
+
     @property
     def troubles(self) -> Path:
         """What did not work in former runs, and since when."""

@@ -194,7 +194,8 @@ class _Night:
         configured = {source.name for source in self._config.sources}
         for name in sorted(configured.union(segments.sources(self._folder.archive))):
             try:
-                archive = Archive(self._folder.archive, name, scratch=self._folder.scratch)
+                memory = self._folder.footers(name)
+                archive = Archive(self._folder.archive, name, scratch=self._folder.scratch, memory=memory)
                 archive.enter()
                 self._told[name] = next((segment for segment, _ in archive.runs()), 0)
                 archives[name] = archive

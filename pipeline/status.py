@@ -87,7 +87,7 @@ def status(config: Config, *, now: datetime | None = None) -> list[SourceStatus]
 
 
 def _of(folder: DataFolder, name: str, fingerprint: str | None, now: datetime) -> SourceStatus:
-    archive = Archive(folder.archive, name, scratch=folder.scratch)
+    archive = Archive(folder.archive, name, scratch=folder.scratch, memory=folder.footers(name))
     known_by = fingerprint or next(
         (one.reading.fingerprint for one in reversed(archive.footers) if one.is_of_the_api), ""
     )

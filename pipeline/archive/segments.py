@@ -21,6 +21,7 @@ from pyarrow.fs import LocalFileSystem
 from pipeline import files, schema
 from pipeline.archive import coverage, ledger, tombstones
 from pipeline.archive.content import Content
+from pipeline.archive.footers import Memory
 from pipeline.errors import FolderError
 from pipeline.failpoints import reach
 from pipeline.handoff import Account, Segment, Span
@@ -98,16 +99,26 @@ class Footer:
 class Archive:
     """Segments of one source, oldest first; raises FolderError for a file that is not a segment of ours.
 
-    ``entries`` stand for those of the ledger, where that is not believed.
+    ``entries`` stand for those of the ledger, where that is not believed; ``memory`` is the file that remembers
+    footers, for those who need not look at each anew.
     """
 
-    def __init__(self, folder: Path, source: str, *, scratch: Path, entries: Mapping[int, Entry] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        source: str,
+        *,
+        scratch: Path,
+        entries: Mapping[int, Entry] | None = None,
+        memory: Path | None = None,
+    ) -> None:
         self.source = source
         self._folder = folder / source
         self._scratch = scratch
         self._tombstones = tombstones.read(self._folder)
         # First, for a segment that is entered lies there: beside a writer it must not look as if one were missing.
         self._ledger = ledger.read(self._folder) if entries is None else dict(entries)
+        self._memory = Memory(memory)
         self._footers = [self._footer(number) for number in self._numbers()]
 
     @property
@@ -220,6 +231,7 @@ class Archive:
                 }
             new |= {number: ledger.lost(number) for number in lost}
             self._enter({**self._ledger, **new})
+        self._memory.keep(scratch=self._scratch)
 
     def _enter(self, entries: dict[int, Entry]) -> None:
         ledger.write(self._folder, entries, scratch=self._scratch)
@@ -315,16 +327,20 @@ class Archive:
     def _footer(self, number: int) -> Footer:
         path = self.path(number)
         try:
-            return _footer(pq.read_metadata(path, filesystem=_LOCAL), path)
+            return _footer(self._memory.text(number, path, _read_footer), path)
         except UNREADABLE as error:
             raise _unreadable(path, str(error)) from error
+
+
+def _read_footer(path: Path) -> bytes:
+    return _text_of(pq.read_metadata(path, filesystem=_LOCAL))
 
 
 def segment(data: bytes | pa.Buffer, forgotten: Tombstones, path: Path | str) -> Segment:
     """Read one segment from the bytes of its file; ``path`` is for errors. Raises FolderError where it is none."""
     try:
         with pq.ParquetFile(pa.BufferReader(data)) as file:
-            footer, table = _footer(file.metadata, path), _completed(file.read())
+            footer, table = _footer(_text_of(file.metadata), path), _completed(file.read())
     except UNREADABLE as error:
         raise _unreadable(path, str(error)) from error
     spans, origin = footer.reading.spans, footer.reading.origin
@@ -353,9 +369,13 @@ def _write(table: pa.Table, path: Path) -> None:
                 writer.write_table(part, row_group_size=part.num_rows)
 
 
-def _footer(metadata: pq.FileMetaData, path: Path | str) -> Footer:
+def _text_of(metadata: pq.FileMetaData) -> bytes:
+    return (metadata.metadata or {})[_FOOTER]  # type: ignore[no-any-return]
+
+
+def _footer(text: bytes, path: Path | str) -> Footer:
     """Read what a file says of itself; raises one of UNREADABLE where it is no segment."""
-    fields = msgspec.json.decode((metadata.metadata or {})[_FOOTER], type=dict[str, object])
+    fields = msgspec.json.decode(text, type=dict[str, object])
     if fields.get("format") in range(1, FORMAT + 1):
         return msgspec.convert(fields, Footer)
     raise FolderError(
