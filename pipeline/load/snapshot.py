@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 _FICLONE = 0x40049409
 #: Readers of the group pass through the folders of what is published.
 _PASSAGE, _GROUP = 0o710, 0o040
-#: Seconds from following a link to having opened what it names: a thousand times what it takes.
-_OPENING = 0.3
+#: Seconds from following a link to having opened what it names: a hundred times what it takes.
+_OPENING = 0.1
 #: What file systems say that know no links.
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 
