@@ -3,7 +3,8 @@
 A reader keeps the file it has opened, so neither side ever waits for the other. What readers open is a link:
 
     warehouse.duckdb ──▶ .published/8/warehouse.duckdb        the newest
-                         .published/7/warehouse.duckdb        the one before, until the next run
+                         .published/7/warehouse.duckdb        the one before, until the next run: then a link to 8,
+                                                              for whoever is so late; and gone with the run after
 
 For DuckDB 2 opens a database three times, and reads where everything lies before the last: if the name came to mean
 another file in between, a reader would look for the old rows in the new file. DuckDB follows a link once, before all
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 _FICLONE = 0x40049409
 #: Readers of the group pass through the folders of what is published.
 _PASSAGE, _GROUP = 0o710, 0o040
-#: Seconds from following a link to having opened what it names: a hundred times what it takes.
+#: Seconds from following a link to having opened what it names: ten times what it takes.
 _OPENING = 0.1
 #: What file systems say that know no links.
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
@@ -78,7 +79,7 @@ def publish(  # noqa: PLR0913 - each has a name
     reach("snapshot.checkpointed")
     with explained(snapshot):
         # First, so that there is never more on the disk than the writer's file and two copies of it.
-        leftovers = [*_clear(versions, snapshot, scratch.parent, insist=False)]
+        leftovers = [*_retire(versions, snapshot, scratch)]
         if not anew and (new := shown(writer)) is not None and new == shown(snapshot):
             return PublishResult(published=False, leftovers=tuple(leftovers))
         version = _next(versions, mode) / snapshot.name
@@ -91,7 +92,7 @@ def publish(  # noqa: PLR0913 - each has a name
         reach("snapshot.renamed")
         if forgets:
             time.sleep(_OPENING)
-            leftovers += _clear(versions, snapshot, scratch.parent, insist=True)
+            leftovers += _retire(versions, snapshot, scratch)
     return PublishResult(published=True, leftovers=tuple(leftovers))
 
 
@@ -114,20 +115,31 @@ def _show(version: Path, snapshot: Path, scratch: Path) -> None:
         sync_folder(snapshot.parent)
 
 
-def _clear(versions: Path, snapshot: Path, folder: Path, *, insist: bool) -> Iterator[Path]:
-    """Remove what is not the snapshot any more; yield what somebody's writing left there, moved to ``folder``.
+def _retire(versions: Path, snapshot: Path, scratch: Path) -> Iterator[Path]:
+    """Let what is not the snapshot any more lead to it, and remove what already does.
 
-    What a reader on another machine has open cannot always be removed: unless ``insist`` it is left for a later run.
+    Yields what somebody's writing left there, moved to where it does no harm.
     """
-    newest = snapshot.resolve().parent
+    newest = snapshot.resolve()
     for version in _all(versions):
-        if version.resolve() != newest:
-            yield from _set_aside(_log(version / snapshot.name), folder)
-            try:
+        file = version / snapshot.name
+        if file.resolve().parent == newest.parent and not file.is_symlink():
+            continue
+        yield from _set_aside(_log(file), scratch.parent)
+        if file.is_symlink():
+            with contextlib.suppress(OSError):  # held by a reader on another machine: the next run tries again
                 remove(version)
-            except OSError:
-                if insist:
-                    raise
+        elif not (file.exists() and newest.exists() and _leads(file, newest, scratch)):
+            remove(version)
+
+
+def _leads(file: Path, to: Path, scratch: Path) -> bool:
+    """Let a name lead elsewhere, whatever it meant; say whether that could be done."""
+    try:
+        point(file, to, scratch=scratch)
+    except OSError:
+        return False
+    return True
 
 
 def _all(versions: Path) -> list[Path]:

@@ -97,13 +97,12 @@ def test_some_hours_of_a_flapping_server(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", [8, 10])
-def test_a_day_of_a_flapping_server(tmp_path, seed):
+def test_a_day_of_a_flapping_server(tmp_path):
     """Twenty-four hours: progress whenever it is up, requests bounded by the policy, memory flat, all held once."""
     with joined(tmp_path, limit=8, retry_attempts=ATTEMPTS, overlap=2.0 * HOUR) as (far, line):
         tracemalloc.start()
         try:
-            codes, alive = a_day(far, line, seed)
+            codes, alive = a_day(far, line, seed=8)
         finally:
             tracemalloc.stop()
         assert min(codes.count(0), codes.count(75)) >= 4

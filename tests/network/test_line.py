@@ -16,7 +16,7 @@ BRIEF = {"timeout": 0.5, "connect_timeout": 0.5}
 #: Two questions for the ends of the list come before the walk.
 ENDS = 2
 #: Places at which the line is reset, in all, evenly over the bytes of a run's answers, or of one page.
-PLACES = 50
+PLACES = 24
 
 
 @pytest.fixture(params=["gzip", "plain"])

@@ -181,15 +181,19 @@ OTHERS = ("forget.", "delta.", "remote.")
 PASSED = [name for name in failpoints.NAMES if name not in ELSEWHERE and not name.startswith(OTHERS)]
 
 
+#: At which passes of each place, as far as there are so many; a soak kills at any call and at any moment.
+PASSES = (1, 2, 4, 8)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_kills_at_every_named_place(tmp_path):
-    """SIGKILL at every pass of every failpoint: the next run mends each, and the polling readers never notice."""
+    """SIGKILL at every failpoint, more than once: the next run mends each, and the polling readers never notice."""
     with watched(tmp_path), ThreadPoolExecutor(AT_ONCE) as pool:
-        deaths = {name: pool.submit(kill_at, tmp_path / name, name, range(1, 99)) for name in PASSED}
+        deaths = {name: pool.submit(kill_at, tmp_path / name, name, PASSES) for name in PASSED}
         died = {name: death.result() for name, death in deaths.items()}
     assert all(died.values()), died
-    assert sum(died.values()) >= 48, died
+    assert sum(died.values()) >= 30, died
 
 
 @pytest.mark.slow
