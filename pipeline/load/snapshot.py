@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 _FICLONE = 0x40049409
 #: Readers of the group pass through the folders of what is published.
 _PASSAGE, _GROUP = 0o710, 0o040
-#: Seconds from following a link to having opened what it names: ten times what it takes.
+#: Seconds for who has followed a link to open what it named; DuckDB takes 0.02 to 0.08 in all, and who is later is led
+#: to the newest.
 _OPENING = 0.1
 #: What file systems say that know no links.
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})

@@ -1,5 +1,7 @@
 """Remembered footers: no file is opened again for what is known of it, and none that changed is taken for the same."""
 
+import os
+
 import pyarrow.parquet as pq
 import pytest
 
@@ -59,7 +61,17 @@ def test_what_is_new_is_read(folder, read):
     assert not read
 
 
-@pytest.mark.parametrize("change", [lambda path: path.write_bytes(path.read_bytes()), lambda path: path.touch()])
+def _written_anew(path):
+    path.write_bytes(path.read_bytes())
+
+
+def _set_back(path):
+    before = path.stat()
+    _written_anew(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [_written_anew, _set_back])
 def test_a_file_that_was_touched_is_read_again(folder, read, change):
     """Whatever was done to it: the size may be the same, and the time of change may be set back."""
     change(archive_in(folder).path(2))

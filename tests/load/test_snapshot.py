@@ -37,10 +37,7 @@ class House:
         destination.load([self.source.batch(Version(f"{self.source.segment}"))])
         destination.close()
 
-    def publish(self):
-        return self.published()
-
-    def published(self, **how):
+    def publish(self, **how):
         return publish(
             self.writer, self.snapshot, versions=self.versions, scratch=self.folder / ".writer" / "scratch", **how
         )
@@ -196,7 +193,7 @@ def test_what_cannot_be_removed_yet(house, monkeypatch):
     monkeypatch.setattr("pipeline.load.snapshot.remove", busy)
     for number in (2, 3, 4):
         house.load()
-        house.published(forgets=number == 4)
+        house.publish(forgets=number == 4)
     assert files(house) == [house.versions / "4" / "warehouse.duckdb"]
     assert count(house.versions / "1" / "warehouse.duckdb") == 4
 
@@ -207,7 +204,7 @@ def test_nothing_stays_where_something_was_forgotten(house):
     (house.versions / "7").mkdir()
     (house.versions / "7" / "warehouse.duckdb").write_bytes(b"half")
     house.load()
-    assert house.published(forgets=True).published
+    assert house.publish(forgets=True).published
     assert files(house) == [house.versions / "8" / "warehouse.duckdb"]
     assert (count(first), count(house.snapshot)) == (2, 2)
 

@@ -456,7 +456,7 @@ def test_a_killed_command_is_mended_by_the_next_run(tmp_path):
         assert [death.result() for death in deaths] == [1] * len(FEW)
 
 
-#: Passes of a place, evenly from the first; a soak kills at any call.
+#: Passes of a place, evenly from the first; a soak kills most commands at any call.
 SOME = 2
 PARQUET = {"parquet.merged": 2, "parquet.manifest": SOME}
 DUCKDB = dict.fromkeys(("duckdb.deleted", "duckdb.inserted", "duckdb.committed"), SOME)
