@@ -144,7 +144,7 @@ def _leads(file: Path, to: Path, scratch: Path) -> bool:
 
 
 def _all(versions: Path) -> list[Path]:
-    """List the folders of what was published; their numbers are never given again while readers may have one open."""
+    """List the folders of what was published, which have growing numbers as long as one of them is there."""
     return [path for path in versions.iterdir() if path.name.isdecimal()] if versions.exists() else []
 
 
