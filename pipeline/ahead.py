@@ -14,6 +14,7 @@ import subprocess
 import sys
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
+from pipeline.helper import environment
 from pipeline.transform.flatten import flatten
 
 if TYPE_CHECKING:
@@ -58,14 +59,13 @@ def _next(said: IO[bytes]) -> Batch | None:
 @contextlib.contextmanager
 def _started(task: bytes) -> Iterator[IO[bytes]]:
     """Start a helper and yield what it says; end it when the block does, whatever it is doing."""
-    environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "pipeline.ahead"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for us, who then say what to do
-        env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=environment({name: os.environ[name] for name in _KEPT if name in os.environ}),
     ) as helper:
         told, said = cast("tuple[IO[bytes], IO[bytes]]", (helper.stdin, helper.stdout))
         try:

@@ -24,6 +24,7 @@ from pipeline.archive.segments import Archive
 from pipeline.catchup import CatchUp, Growing, Lane
 from pipeline.errors import PipelineError
 from pipeline.folder import DataFolder
+from pipeline.helper import environment
 from pipeline.secret import variable
 from pipeline.stopping import LOOK, Stop, StoppedError
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from pipeline.config import Config
 
 #: Bytes received after which a helper is worth its start: nights are shorter, first exports longer.
-ENOUGH = 64_000_000
+ENOUGH = 16_000_000
 
 
 class Loaded(msgspec.Struct):
@@ -123,7 +124,7 @@ class Beside:
                 stdout=subprocess.PIPE,
                 pass_fds=(self.lock,),
                 start_new_session=True,  # Ctrl-C is for the run, which then says what to do
-                env={**_without_keys(self.config), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env=environment(_without_keys(self.config)),
             )
             self._write(pickle.dumps((self.config, tuple(self.sources))))
             for source, last in self._told.items():

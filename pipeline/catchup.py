@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from pipeline.archive.segments import Archive
-    from pipeline.handoff import Batch, Destination, Segment
+    from pipeline.handoff import Batch, Destination
     from pipeline.stopping import Stop
 
 #: Arrow bytes loaded in one act. Fewer acts cost fewer statements and rewrites; more bytes cost memory.
-GROUP_BYTES = 48 * 2**20
+GROUP_BYTES = 32 * 2**20
 #: Arrow bytes after which a destination makes durable what it was given: at most so much is loaded again after a crash.
 SETTLE_BYTES = 2**30
 #: The same where nothing else is to do: a slow walk waits for the server, and has less left to settle at its end.
@@ -53,11 +53,18 @@ class Growing:
             self._is_over = True
             self._changed.notify()
 
-    def after(self, number: int) -> Iterator[Segment | None]:
-        """Read every segment behind ``number``, as they come, until nothing more does; None says that one waits."""
+    def batches(self, number: int, *, tokens: bool) -> Iterator[Batch | None]:
+        """Flatten every segment behind ``number``, as they come, until nothing more does; None says that one waits.
+
+        Who wrote them kept a core busy; when nothing more comes that core can flatten what is left.
+        """
         while (last := self._beyond(number)) > number:
             self.archive.look(last)
-            yield from self.archive.after(number, last)
+            if self._is_over:
+                yield from ahead.batches(self.archive, number, last, tokens=tokens)
+            else:
+                last = number + 1
+                yield from (flatten(segment, tokens=tokens) for segment in self.archive.after(number, last))
             number = last
             if self._last <= number:
                 yield None
@@ -162,7 +169,7 @@ class CatchUp:
 
     def follow(self, growing: Growing) -> None:
         """Load every segment that a lane lacks, and those that come, until nothing more does."""
-        self._load(growing.archive, lambda held: self._flattened(growing.after(held)))
+        self._load(growing.archive, lambda held: growing.batches(held, tokens=self.logprobs))
 
     def _load(self, archive: Archive, after: Callable[[int], Iterable[Batch | None]]) -> None:
         """Load a group while the next one is flattened."""
@@ -193,10 +200,6 @@ class CatchUp:
     def rejected_since(self, source: str, segment: int) -> int:
         """Count the completions rejected in segments behind ``segment``."""
         return sum(count for number, count in self.rejected.get(source, {}).items() if number > segment)
-
-    def _flattened(self, segments: Iterable[Segment | None]) -> Iterator[Batch | None]:
-        """Flatten segments as they come."""
-        return (segment if segment is None else flatten(segment, tokens=self.logprobs) for segment in segments)
 
     def _groups(self, batches: Iterable[Batch | None]) -> Iterator[Group]:
         """Yield batches in groups of some size, or as many as there are where more are waited for."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -60,8 +60,9 @@ class _Kept(NamedTuple):
     kind: str
     id: str
     created: int | None
-    fetched_at: datetime
-    first_seen: datetime
+    fetched_at: int
+    """Microseconds since 1970, as ``first_seen``."""
+    first_seen: int
     is_version: bool
     previous_created: int | None
     content_hash: bytes
@@ -70,18 +71,22 @@ class _Kept(NamedTuple):
     body: bytes
 
     @classmethod
-    def about(cls, kind: str, id_: str, created: int | None, now: datetime, stored: Stored) -> _Kept:
+    def about(cls, kind: str, id_: str, created: int | None, now: int, stored: Stored) -> _Kept:
         """Make a row that is no completion but says something about one."""
         digest = hashlib.sha256(stored.body).digest()
         return cls(kind, id_, created, now, now, False, None, digest, False, stored.blobs, stored.body)
 
     @classmethod
-    def note(cls, kind: str, id_: str, now: datetime, body: bytes) -> _Kept:
+    def note(cls, kind: str, id_: str, now: int, body: bytes) -> _Kept:
         """Make a row that is a fact about the run."""
         return cls.about(kind, id_, None, now, Stored(body))
 
 
-def _now() -> datetime:
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
@@ -100,7 +105,7 @@ class Intake:
         segment_size: int,
         blobs: Blobs,
         content: Content | None = None,
-        now: Callable[[], datetime] = _now,
+        now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self.counts = Counts()
         self._archive = archive
@@ -109,7 +114,7 @@ class Intake:
         self._held = Held(archive)
         self._position = position
         self._segment_size = segment_size
-        self._now = now
+        self._clock = now
         self._begun_behind = archive.last
         self._rows: list[_Kept] = []
         self._marks: list[_Kept] = []
@@ -144,10 +149,10 @@ class Intake:
 
         Rows ``from_newest`` are cut into segments of their own: a segment holds one stretch of seconds.
         """
-        now = self._now()
+        now, segment = self._now(), self._archive.last + 1
         before, size = len(self._rows), self._bytes[False]
         for row in page.rows:
-            self._take(row, now, held or self._held)
+            self._take(row, now, segment, held or self._held)
         if from_newest:
             taken = range(before, len(self._rows))
             # A version stays behind the one that it replaces, which may stand in the other segment.
@@ -155,7 +160,11 @@ class Intake:
             self._bytes[True] += self._bytes[False] - size
             self._bytes[False] = size
 
-    def _take(self, row: Row, now: datetime, held: Held) -> None:
+    def _now(self) -> int:
+        """Tell the time in microseconds since 1970."""
+        return (self._clock() - _EPOCH) // _MICROSECOND
+
+    def _take(self, row: Row, now: int, segment: int, held: Held) -> None:
         if self._archive.tombstones.cover(row.id):
             self.counts.forgotten += 1
             return
@@ -170,7 +179,7 @@ class Intake:
         else:
             self.counts.changed += 1
         first_seen = state.first_seen if state else now
-        held.add(row.id, State(row.created, first_seen, content_hash, self._archive.last + 1, len(self._rows)))
+        held.add(row.id, State(row.created, first_seen, content_hash, segment, len(self._rows)))
         self._keep(
             _Kept(
                 "completion",
@@ -198,7 +207,7 @@ class Intake:
         self._keep(_Kept.about("messages", id_, created, self._now(), stored), stored)
         self.counts.messages += 1
 
-    def mark(self, kind: str, id_: str, created: int | None, first_seen: datetime, body: bytes) -> None:
+    def mark(self, kind: str, id_: str, created: int | None, first_seen: int, body: bytes) -> None:
         """Keep a mark about a completion: missed, found or gone. It comes after every row taken so far."""
         row = _Kept.about(kind, id_, created, self._now(), Stored(body))
         self._marks.append(row._replace(first_seen=first_seen))

@@ -12,7 +12,6 @@ from pipeline.archive.held import Held
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from pipeline.archive.held import State
     from pipeline.archive.segments import Archive
@@ -44,7 +43,8 @@ class Pending(msgspec.Struct, frozen=True):
 
     id: str
     created: int | None
-    first_seen: datetime
+    first_seen: int
+    """Microseconds since 1970."""
     mark: Missed
 
 
@@ -55,11 +55,13 @@ def pending(archive: Archive) -> dict[str, Pending]:
         if not (footer.missed or footer.gone or footer.found):
             continue
         notes = archive.notes(footer.number)
-        for row in notes.filter(pc.is_in(notes["kind"], value_set=_MARKS)).to_pylist():
+        rows = notes.filter(pc.is_in(notes["kind"], value_set=_MARKS))
+        first_seen = rows["first_seen"].cast(pa.int64()).to_pylist()
+        for row, since in zip(rows.select(["kind", "id", "created", "body"]).to_pylist(), first_seen, strict=True):
             before = waiting.pop(row["id"], None)
             if row["kind"] == "missed":
                 mark = before.mark if before else msgspec.json.decode(row["body"], type=Missed)
-                waiting[row["id"]] = Pending(row["id"], row["created"], row["first_seen"], mark)
+                waiting[row["id"]] = Pending(row["id"], row["created"], since, mark)
     return waiting
 
 

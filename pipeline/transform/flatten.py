@@ -56,7 +56,7 @@ def flatten(segment: Segment, *, tokens: bool = False) -> Batch:
 
 def _of(segment: Segment, kind: str) -> pa.Table:
     """Return the rows of a kind, uncopied where they lie together, as they mostly do."""
-    places = pc.indices_nonzero(pc.equal(segment.table["kind"], kind))
+    places = pc.indices_nonzero(pc.equal(segment.table["kind"], pa.scalar(kind, pa.string())))
     count = len(places)
     first = places[0].as_py() if count else 0
     lie_together = not count or places[count - 1].as_py() - first == count - 1

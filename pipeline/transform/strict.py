@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from pipeline.transform.columns import texts
 from pipeline.transform.readable import unreadable
 from pipeline.transform.shapes import Completion, InputMessage, Logprobs
 
@@ -73,7 +73,7 @@ def _rows_with_odd_text(whole: Sequence[tuple[int, Completion]]) -> Iterator[int
 
 
 def _odd_owners(shapes: Sequence[tuple[int, Shape]], names: Sequence[str]) -> Iterator[int]:
-    for name in names:
-        texts = list(map(bytes, map(attrgetter(name), (shape for _, shape in shapes))))
-        if odd := {text for text in set(texts) if text and unreadable(text)}:
-            yield from (owner for (owner, _), text in zip(shapes, texts, strict=True) if text in odd)
+    found = texts([shape for _, shape in shapes], *names)
+    for column in found.values():
+        if odd := {text for text in set(column) if text and unreadable(text)}:
+            yield from (owner for (owner, _), text in zip(shapes, column, strict=True) if text in odd)

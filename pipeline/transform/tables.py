@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from pipeline.schema import INTEGER, TEXT
 from pipeline.transform.columns import dates, extra, fields, table, texts, timestamps
 from pipeline.transform.shapes import CompletionDetails, Custom, Function, PromptDetails, Usage
 
@@ -72,7 +73,7 @@ class Parents:
 
 def origin(source: str, segment: int, rows: int) -> dict[str, pa.Array]:
     """Return the columns that say where rows come from."""
-    return {"source": pa.repeat(source, rows), "segment": pa.repeat(pa.scalar(segment, pa.int64()), rows)}
+    return {"source": pa.repeat(pa.scalar(source, TEXT), rows), "segment": pa.repeat(pa.scalar(segment, INTEGER), rows)}
 
 
 def completions(parents: Parents, versions: Versions, gone: Gone, origin_: str) -> pa.Table:
@@ -92,7 +93,7 @@ def completions(parents: Parents, versions: Versions, gone: Gone, origin_: str) 
             "first_seen": received["first_seen"].combine_chunks(),
             "fetched_at": received["fetched_at"].combine_chunks(),
             "content_hash": versions.content_hash,
-            "origin": pa.repeat(origin_, len(received)),
+            "origin": pa.repeat(pa.scalar(origin_, TEXT), len(received)),
             **(gone.columns(parents.id.to_pylist()) if gone.ids else {}),
         },
     )

@@ -34,7 +34,7 @@ def test_first_seen_is_that_of_the_first_version(tmp_path):
     """However many versions follow, the moment of the first one stays."""
     archive = archive_in(tmp_path)
     keep(archive, row("a", version=1))
-    first = archive.columns(1)["first_seen"].to_pylist()[0]
+    first = archive.columns(1)["first_seen"].cast("int64").to_pylist()[0]
     keep(archive_in(tmp_path), row("a", version=2))
     held = Held(archive_in(tmp_path))
     held.cover(NOW, NOW)

@@ -1,8 +1,9 @@
 """Runs a process and tells what it cost: wall and CPU time, peak memory, bytes written, and the load beside it.
 
-Peak memory is the sum of the peaks of the process and all its children, asked twenty times a second: too low by what
-grew in the last twentieth, too high where they peaked one after the other or share memory. What the system counts by
-itself is no help: it counts what the parent held before the process began, and of the children only the largest.
+Peak memory is the most that the process and all its children held at one moment, asked twenty times a second: too
+low by what grew in the last twentieth. What lies in files, libraries above all, they share: it counts once, of who
+holds most of it. What the system counts by itself is no help: it counts what the parent held before the process began,
+and of the children only the largest; and what it knows of shared memory (PSS) makes a run a tenth slower.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _PROC = Path("/proc")
 _TICK = 0.05
+_PAGE = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +52,24 @@ class Measured:
 
 
 class Watch(threading.Thread):
-    """Follows a process and its children; ``peak`` is the sum of their peaks in kB."""
+    """Follows a process and its children; ``peak`` is the most that they held at one moment, in kB."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self._pid = pid
-        self._peaks: dict[int, int] = {}
+        self._most = 0
         self._ended = threading.Event()
 
     def run(self) -> None:
         while not self._ended.wait(_TICK):
-            for pid in _family(self._pid):
-                self._peaks[pid] = max(self._peaks.get(pid, 0), _peak(pid))
+            own, shared = zip(*map(_held, _family(self._pid)), strict=True)
+            self._most = max(self._most, sum(own) + max(shared))
 
     def peak(self) -> int:
-        """Stop, and return the sum."""
+        """Stop, and return it."""
         self._ended.set()
         self.join()
-        return sum(self._peaks.values())
+        return self._most
 
 
 def measured(
@@ -119,11 +121,11 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _peak(pid: int) -> int:
-    for line in _read(_PROC / str(pid) / "status").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1])
-    return 0
+def _held(pid: int) -> tuple[int, int]:
+    """Return the kB that are a process's own, and those that lie in files."""
+    told = _read(_PROC / str(pid) / "statm").split()
+    resident, shared = (int(pages) * _PAGE for pages in told[1:3]) if told else (0, 0)
+    return resident - shared, shared
 
 
 def _written(pid: int) -> int:

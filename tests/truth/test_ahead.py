@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import ahead
+from pipeline.catchup import Growing
 from pipeline.errors import FolderError
+from pipeline.helper import environment
 from pipeline.repair import repair
 
 from .world import NOW, World, prove
@@ -120,6 +122,21 @@ def test_a_helper_that_does_not_start_costs_nothing(original, monkeypatch, progr
     ]
 
 
+def test_what_is_left_when_nothing_more_comes_is_handed_over(original, helpers):
+    """Segments are flattened here as they come, and by a helper once nothing more does: each once, in their order."""
+    archive = original.archive()
+    growing = Growing(archive, 2)
+    batches = growing.batches(0, tokens=False)
+    found = [next(batches).bookmark.segment for _ in range(2)]
+    assert next(batches) is None
+    assert not helpers
+    growing.reach(archive.last)
+    growing.end()
+    found += [batch.bookmark.segment for batch in batches if batch is not None]
+    assert found == list(range(1, archive.last + 1))
+    assert len(helpers) == 1
+
+
 @pytest.mark.usefixtures("helpers")
 def test_a_damaged_segment_is_told_by_us(original):
     """What lies before it is handed over, then the error names the file, as it does without a helper."""
@@ -145,7 +162,7 @@ def test_it_is_given_no_key(original, helpers, monkeypatch):
     given = Path(f"/proc/{helpers[0].pid}/environ").read_bytes()
     names = {entry.partition(b"=")[0].decode() for entry in given.split(b"\0") if entry}
     assert "PYTHONPATH" in names
-    assert names <= {"PYTHONPATH", "LC_CTYPE", *ahead._KEPT}
+    assert names <= {"LC_CTYPE", *environment({}), *ahead._KEPT}
 
 
 @needs_linux
