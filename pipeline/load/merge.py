@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 #: Arrow bytes of a row group: it bounds the memory of a merge; far smaller ones compress and scan worse.
 ROW_GROUP_BYTES = 16 << 20
+#: Columns whose values hardly repeat: a dictionary of them takes time and makes files larger, 8 % in all.
+_DISTINCT = frozenset(
+    "id completion_id request_id content_hash created created_unix first_seen fetched_at valid_from total_tokens "
+    "content refusal arguments input tools logprobs extra".split()
+)
 
 
 def pieces(path: Path) -> Iterator[pa.Table]:
@@ -101,9 +106,17 @@ def row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 def write(first: pa.Table, others: Iterable[pa.Table], to: Path | pa.NativeFile) -> None:
     """Write a data file, one row group for each table."""
-    with pq.ParquetWriter(to, first.schema, compression="zstd") as writer:
+    repeating = [leaf for leaf in _leaves(first.schema) if leaf not in _DISTINCT]
+    with pq.ParquetWriter(to, first.schema, compression="zstd", use_dictionary=repeating) as writer:
         for group in chain([first], others):
             writer.write_table(group, row_group_size=group.num_rows)
+
+
+def _leaves(schema: pa.Schema) -> Iterator[str]:
+    """Name the columns as Parquet does: a map is two of them."""
+    for field in schema:
+        ends = (".key_value.key", ".key_value.value") if pa.types.is_map(field.type) else ("",)
+        yield from (field.name + end for end in ends)
 
 
 def _split(table: pa.Table) -> Iterator[pa.Table]:

@@ -98,6 +98,28 @@ def test_files_are_as_declared(tmp_path, name):
         assert (column.compression, column.is_stats_set) == ("ZSTD", True)
 
 
+def test_only_columns_that_repeat_have_a_dictionary(tmp_path):
+    """Ids, hashes and texts are written plainly, as they hardly repeat; models, roles and metadata are not."""
+    source = Source()
+    open_in(tmp_path).load([source.batch(*(example(id=f"chatcmpl-{number}") for number in range(20)))])
+    found = {path: encodings for file in files_of(tmp_path) for path, encodings in encodings_of(file)}
+    in_a_dictionary = {path for path, encodings in found.items() if "RLE_DICTIONARY" in encodings}
+    assert {"model", "role", "metadata.key_value.key", "metadata.key_value.value"} <= in_a_dictionary
+    assert found.keys() & merge._DISTINCT >= {"id", "completion_id", "content", "content_hash", "created"}
+    assert not in_a_dictionary & merge._DISTINCT
+
+
+def encodings_of(file):
+    group = pq.read_metadata(file).row_group(0)
+    columns = (group.column(number) for number in range(group.num_columns))
+    return [(column.path_in_schema, column.encodings) for column in columns]
+
+
+def test_columns_said_to_be_distinct_exist():
+    """Each name is that of a column, in some table."""
+    assert not merge._DISTINCT - {field.name for table in TABLES.values() for field in table.columns}
+
+
 def test_rows_are_sorted(tmp_path, monkeypatch):
     """A file is sorted by created, NULL last, then id, however rows came and however small its row groups are."""
     monkeypatch.setattr(merge, "ROW_GROUP_BYTES", 1_000)
