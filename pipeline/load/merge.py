@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 ROW_GROUP_BYTES = 16 << 20
 #: Columns whose values hardly repeat: a dictionary of them takes time and makes files larger, 8 % in all.
 _DISTINCT = frozenset(
-    "id completion_id request_id content_hash created created_unix first_seen fetched_at valid_from total_tokens "
-    "content refusal arguments input tools logprobs extra".split()
+    [
+        *("id", "completion_id", "request_id", "content_hash"),
+        *("created", "created_unix", "first_seen", "fetched_at", "valid_from"),
+        *("content", "refusal", "arguments", "input", "tools", "logprobs", "extra", "total_tokens"),
+    ]
 )
 
 
