@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.handoff import Batch
 
 #: Completions after which a helper is worth its start.
-ENOUGH = 20_000
+ENOUGH = 40_000
 #: What Python may need of the environment to start; keys are not among it.
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
 

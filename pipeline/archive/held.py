@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pipeline.handoff import Anchor
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from pipeline.archive.segments import Archive, Footer
 
@@ -26,7 +26,8 @@ ANCHORS = 12
 _ALWAYS = (-(2**63), 2**63)
 _COLUMNS = ["kind", "id", "created", "first_seen", "content_hash"]
 _STATES = pa.array(["completion", "gone"])
-_GONE = pa.scalar("gone", pa.string())
+_COMPLETION, _GONE = (pa.scalar(kind, pa.string()) for kind in ("completion", "gone"))
+_NO = pa.scalar(False, pa.bool_())
 
 
 class State(msgspec.Struct, frozen=True, gc=False):
@@ -156,7 +157,7 @@ class Held:
         created = table["created"]
         inside = pc.is_null(created) if window is None else _between(created, window)
         is_state = pc.is_in(table["kind"], value_set=_STATES)
-        wanted = pc.indices_nonzero(pc.fill_null(pc.and_(is_state, inside), False))
+        wanted = pc.indices_nonzero(pc.fill_null(pc.and_(is_state, inside), _NO))
         part = table.take(wanted)
         columns = (
             part["id"].to_pylist(),
@@ -170,7 +171,7 @@ class Held:
             yield id_, State(second, first_seen, content_hash, number, row, is_gone, is_adopted)
 
 
-def anchors(archive: Archive, before: int, without: Container[str] = ()) -> list[Anchor]:
+def anchors(archive: Archive, before: int, without: Collection[str] = ()) -> list[Anchor]:
     """Return held rows older than ``before`` to begin a walk at, newest first, further and further apart.
 
     ``without`` are those that the source does not list any more: each would cost a request and prove nothing.
@@ -187,24 +188,27 @@ def anchors(archive: Archive, before: int, without: Container[str] = ()) -> list
         if position + footer.completions <= wanted:  # not opened: a night must not grow with the number of segments
             position += footer.completions
         else:
-            for anchor in _older(archive, footer.number, below, without):
-                if position >= wanted:
-                    chosen.append(anchor)
-                    wanted = 2 * position + 1
-                position += 1
+            older = _older(archive, footer.number, below, without)
+            while wanted < position + older.num_rows:
+                place = wanted - position
+                chosen.append(Anchor(older["id"][place].as_py(), older["created"][place].as_py()))
+                wanted = 2 * wanted + 1
                 if len(chosen) == ANCHORS:
                     return chosen
+            position += older.num_rows
         below = footer.first
     return chosen
 
 
-def _older(archive: Archive, number: int, below: int, without: Container[str]) -> list[Anchor]:
+def _older(archive: Archive, number: int, below: int, without: Collection[str]) -> pa.Table:
     """Return the rows of a segment that are older than ``below``, newest first, those alone in their second only."""
     table = archive.columns(number, ["kind", "id", "created"])
-    keep = pc.and_(pc.equal(table["kind"], "completion"), pc.less(table["created"], below))
-    part = table.filter(pc.fill_null(keep, False)).sort_by([("created", "descending")])
-    rows = zip(part["id"].to_pylist(), part["created"].to_pylist(), strict=True)
-    return _alone(row for row in rows if row[0] not in without)
+    keep = pc.and_(pc.equal(table["kind"], _COMPLETION), pc.less(table["created"], pa.scalar(below, pa.int64())))
+    keep = pc.and_not(pc.fill_null(keep, _NO), pc.starts_with(table["id"], "no-id:"))
+    part = table.filter(keep).sort_by([("created", "descending")])
+    if without:
+        part = part.filter(pa.array([id_ not in without for id_ in part["id"].to_pylist()], pa.bool_()))
+    return _alone(part)
 
 
 def listed(archive: Archive) -> list[Footer]:
@@ -212,17 +216,18 @@ def listed(archive: Archive) -> list[Footer]:
     return [footer for footer in archive.footers if footer.completions and footer.is_of_the_api]
 
 
-def _alone(rows: Iterable[tuple[str, int]]) -> list[Anchor]:
-    """Return the rows that are alone in their second; all of them, where none is."""
-    anchors_ = [Anchor(id_, created) for id_, created in rows if not id_.startswith("no-id:")]
-    crowd: dict[int, int] = {}
-    for anchor in anchors_:
-        crowd[anchor.created] = crowd.get(anchor.created, 0) + 1
-    return [anchor for anchor in anchors_ if crowd[anchor.created] == 1] or anchors_
+def _alone(rows: pa.Table) -> pa.Table:
+    """Return the rows that are alone in their second; all of them, where none is. They are sorted by it."""
+    seconds = rows["created"].combine_chunks()
+    differs = pc.not_equal(seconds[1:], seconds[:-1])
+    edge = pa.array([True] if len(seconds) else [], pa.bool_())
+    alone = rows.filter(pc.and_(pa.concat_arrays([edge, differs]), pa.concat_arrays([differs, edge])))
+    return alone if alone.num_rows else rows
 
 
 def _between(created: pa.ChunkedArray, window: tuple[int, int]) -> pa.ChunkedArray:
-    return pc.and_(pc.greater_equal(created, window[0]), pc.less_equal(created, min(window[1], _ALWAYS[1] - 1)))
+    first, last = (pa.scalar(second, pa.int64()) for second in (window[0], min(window[1], _ALWAYS[1] - 1)))
+    return pc.and_(pc.greater_equal(created, first), pc.less_equal(created, last))
 
 
 def _digests(column: pa.ChunkedArray) -> list[bytes]:
