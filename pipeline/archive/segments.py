@@ -88,6 +88,8 @@ class Footer:
     gone: int = 0
     missed: int = 0
     found: int = 0
+    runs: int | None = None
+    """Records of runs in it; None where the version that wrote it did not count them."""
     format: int = FORMAT
 
     @property
@@ -316,6 +318,8 @@ class Archive:
     def runs(self) -> Iterator[tuple[int, bytes]]:
         """Yield the records of runs, newest first, each with the segment that holds it."""
         for footer in reversed(self._footers):
+            if footer.runs == 0:  # not opened: what many segments hold must not make each night longer
+                continue
             notes = self.notes(footer.number)
             yield from (
                 (footer.number, body) for body in notes.filter(pc.equal(notes["kind"], "run"))["body"].to_pylist()
@@ -417,7 +421,8 @@ def number_of(name: str) -> int | None:
 
 def recomputed(table: pa.Table, told: Footer) -> Footer:
     """Say of a segment's rows what its footer should."""
-    return replace(_describe(table, told.source, told.number, told.reading), format=told.format)
+    found = _describe(table, told.source, told.number, told.reading)
+    return replace(found, format=told.format, runs=None if told.runs is None else found.runs)
 
 
 def file_name(number: int) -> str:
@@ -459,4 +464,5 @@ def _describe(table: pa.Table, source: str, number: int, reading: Reading) -> Fo
         gone=counts.get("gone", 0),
         missed=counts.get("missed", 0),
         found=counts.get("found", 0),
+        runs=counts.get("run", 0),
     )

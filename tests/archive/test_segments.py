@@ -1,7 +1,7 @@
 """Segments: what is written is read back, what is not ours is refused by name, and nothing that is written changes."""
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import msgspec
 import pyarrow as pa
@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import failpoints
 from pipeline.archive import segments
+from pipeline.archive.segments import Archive
 from pipeline.errors import FolderError
 from pipeline.failpoints import FailpointError
 from pipeline.handoff import Account, Span
@@ -52,6 +53,28 @@ def test_notes_of_the_run_are_rows_of_the_segment(tmp_path):
     assert kinds == [("coverage", ""), ("coverage", ""), ("run", "run-1")]
     told = [msgspec.json.decode(body, type=Span) for body in table["body"].to_pylist()[:2]]
     assert tuple(told) == SPANS
+
+
+def test_segments_without_a_record_of_a_run_are_not_opened_for_one(tmp_path, monkeypatch):
+    """Runs are found, newest first; a segment is opened only where it holds one, or an older version did not count."""
+    archive = archive_in(tmp_path)
+    for number, run in enumerate([("run-1", b"1"), None, ("run-3", b"3"), None], 1):
+        with monkeypatch.context() as older:
+            if number > 2:
+                describe = segments._describe
+                older.setattr(segments, "_describe", lambda *told, of=describe: replace(of(*told), runs=None))
+            intake = intake_of(archive)
+            receive(intake, row(f"r{number}"))
+            intake.cut(reading(), run=run)
+    archive, opened = archive_in(tmp_path), []
+    notes = Archive.notes
+    monkeypatch.setattr(Archive, "notes", lambda self, number: opened.append(number) or notes(self, number))
+    assert [footer.runs for footer in archive.footers] == [1, 0, None, None]
+    assert list(archive.runs()) == [(3, b"3"), (1, b"1")]
+    assert opened == [4, 3, 1]
+    assert [
+        segments.recomputed(archive.columns(footer.number), footer) for footer in archive.footers
+    ] == archive.footers
 
 
 def test_an_archive_never_written_is_empty(tmp_path):

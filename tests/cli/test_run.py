@@ -122,7 +122,7 @@ def full(place, tmp_path, stream, *words):
     """Run the program with one of its streams on a full disk."""
     with Path("/dev/full").open("w") as nowhere:
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: nowhere}
-        call = [*PROGRAM, *words, "--config", str(settings(tmp_path, place))]
+        call = [*PROGRAM, *words, "--config", str(settings(tmp_path, place)), "--data", str(place.data)]
         return subprocess.run(call, env=environment(), text=True, check=False, **streams)
 
 
