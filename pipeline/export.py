@@ -35,7 +35,7 @@ from pipeline.sweeping import Sweeping, SweepOrder
 from pipeline.usual import RUNS, Past
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pipeline.archive.blobs import Blobs
     from pipeline.archive.content import Content
@@ -149,8 +149,7 @@ class Export:
         self._fill_gap()
         from_both_ends = self._order.from_both_ends and not self._archive.footers
         for page in shown:
-            self._seen(page)
-            self._keep_page(page, from_newest=from_both_ends and page is not shown[0])
+            self._keep(page, from_newest=from_both_ends and page is not shown[0])
         if from_both_ends:
             self._read_from_both_ends()
         else:
@@ -281,25 +280,17 @@ class Export:
         self._intake.mark("gone", id_, created, state.first_seen, msgspec.json.encode(gone))
 
     def _read(self) -> None:
-        """Walk, one question at a time; while it is being answered, what the last one showed is kept."""
         requests = self._walk.requests()
-        with Workers(self._client.list, most=1, stop=self._limit) as workers:
-            request = next(requests, None)
-            if request is not None:
-                workers.put(request)
-            while request is not None:
-                _, answer = workers.get()
-                heard, asked = self._seen(answer), request
-                try:
-                    request = _following(requests, heard)
-                    if request is not None:
-                        self._count(heard)
-                        self._limit.check()
-                        workers.put(request)
-                finally:  # what was shown is kept, whatever the walk makes of it
-                    self._keep(asked, answer)
-                if self._intake.is_full:
-                    self._cut(None, is_end=False)
+        heard = None
+        while True:
+            try:
+                request = next(requests) if heard is None else requests.send(heard)
+            except StopIteration:
+                return
+            self._count(heard)
+            if self._intake.is_full:
+                self._cut(None, is_end=False)
+            heard = self._heard(request, self._client.list(request))
 
     def _read_from_both_ends(self) -> None:
         """Read from the oldest completion on and from the newest one back, side by side, until they meet.
@@ -321,14 +312,11 @@ class Export:
                 if isinstance(answer, PipelineError):
                     meeting.go_alone()
                     continue
-                heard = self._seen(answer)
-                try:
-                    following = meeting.hear(heard, is_ahead=is_ahead)
-                    self._count(heard)
-                    if following is not None:
-                        asked[workers.put((is_ahead, following))] = is_ahead, following
-                finally:
-                    self._keep(request, answer, from_newest=not is_ahead)
+                heard = self._heard(request, answer, from_newest=not is_ahead)
+                following = meeting.hear(heard, is_ahead=is_ahead)
+                self._count(heard)
+                if following is not None:
+                    asked[workers.put((is_ahead, following))] = is_ahead, following
                 if self._intake.is_full:
                     self._cut(None, is_end=False)
         if (met_at := meeting.claim()) is not None:
@@ -346,8 +334,7 @@ class Export:
                 number, answer = workers.get()
                 if isinstance(answer, Page):
                     is_ahead, request = asked[number]
-                    self._seen(answer)
-                    self._keep(request, answer, from_newest=not is_ahead)
+                    self._heard(request, answer, from_newest=not is_ahead)
 
     def _count(self, heard: Heard | None) -> None:
         """Count a page that brought the walk further than the runs before had come: only such may end it."""
@@ -366,31 +353,31 @@ class Export:
                 raise
             return error
 
-    def _seen(self, answer: Page | Refusal) -> Heard:
-        """Tell what was known of what an answer shows; it is yet to be kept."""
+    def _heard(self, request: Request, answer: Page | Refusal, *, from_newest: bool = False) -> Heard:
+        """Keep what a page shows, and tell how far the walk is."""
         if isinstance(answer, Refusal):
-            return Heard(answer)
-        if not self._has_answered:
-            self._claim(self._client.account)
-            self._has_answered = True
-        self._asked_at = self._asked_at or answer.server_time
-        return Heard(answer, self._intake.known(answer))
-
-    def _keep(self, request: Request, answer: Page | Refusal, *, from_newest: bool = False) -> None:
-        """Keep what an answer shows, and tell how far the walk is."""
-        if isinstance(answer, Page):
-            self._keep_page(answer, from_newest=from_newest)
+            heard = Heard(answer)
+        else:
+            heard = self._keep(answer, from_newest=from_newest)
             if request.after is None and request.order == "asc" and self._began_with is None:
                 self._began_with = _oldest(answer)
             self._tell(_newest(answer) if request.order == "asc" else self._walk.completed)
         reach("run.page")
+        return heard
 
-    def _keep_page(self, page: Page, *, from_newest: bool) -> None:
+    def _keep(self, page: Page, *, from_newest: bool = False) -> Heard:
+        """Keep a page's rows, and answer what was known of them before."""
+        if not self._has_answered:
+            self._claim(self._client.account)
+            self._has_answered = True
+        self._asked_at = self._asked_at or page.server_time
+        known = self._intake.known(page)
         self._intake.take(page, from_newest=from_newest)
         self._heard_at = page.server_time
         if (reached := _newest(page)) is not None:
             self._newest_shown = max(reached, self._newest_shown or reached)
         self._listed = _settled(page) or self._listed
+        return Heard(page, known)
 
     def _tell(self, reached: int | None, *, is_sweep: bool = False) -> None:
         """Let the caller know how far the export is."""
@@ -527,14 +514,6 @@ def _settled(page: Page) -> str | None:
 
 def _has_id(row: Row) -> bool:
     return not row.id.startswith("no-id:")
-
-
-def _following(requests: Generator[Request, Heard, None], heard: Heard) -> Request | None:
-    """Return what a walk asks next; None at its end."""
-    try:
-        return requests.send(heard)
-    except StopIteration:
-        return None
 
 
 def _newest(page: Page) -> int | None:
