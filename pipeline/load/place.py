@@ -29,6 +29,8 @@ _LOG = "_delta_log"
 _TEMP = "_temp"
 #: Delta Lake names each version by this many digits.
 _DIGITS = 20
+#: Stands in the names of files that delta-rs has not put in their place yet.
+_BEING_WRITTEN = "#"
 
 
 def is_url(root: str) -> bool:
@@ -139,6 +141,8 @@ class Place:
             return
         log = root / table / _LOG
         for name in os.listdir(log):  # noqa: PTH208 - a Path for each of a thousand names costs more than the rest
+            if _BEING_WRITTEN in name:  # by another one, and gone at any moment
+                continue
             if name.startswith("_last") or name[:_DIGITS] >= f"{version:0{_DIGITS}}":
                 (log / name).chmod(self.file_mode)
                 files.sync_file(log / name)

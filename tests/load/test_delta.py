@@ -629,3 +629,14 @@ def test_a_server_that_is_down_is_asked_again_later():
     with pytest.raises(TryAgainError, match=r"s3://bucket/tables: .*Connection refused") as caught:
         DeltaDestination(Place("s3://bucket/tables", connect, options=told)).bookmarks()
     assert "\x1b" not in caught.value.message
+
+
+def test_what_another_one_is_writing_into_the_log_is_let_be(tmp_path):
+    """A file of delta-rs that is not in its place yet is another program's, and may be gone at any moment."""
+    log = tmp_path / "delta" / "completions" / "_delta_log"
+    log.mkdir(parents=True)
+    gone = log / "00000000000000000001.json#1"
+    gone.symlink_to(tmp_path / "gone")  # listed, and no file is there
+    place = Place(str(tmp_path / "delta"), connect, is_ours=True, scratch=tmp_path / ".writer")
+    place.settle("completions", 0)
+    assert gone.is_symlink()
