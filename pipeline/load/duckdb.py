@@ -37,15 +37,12 @@ _Setting = str | bool | int | float | list[str]
 #: DuckDB 1.4, 1.5 and 2 open such files; each of them would otherwise choose its own newest.
 STORAGE_VERSION = "v1.4.0"
 _READER: dict[str, _Setting] = {"autoinstall_known_extensions": "false"}
-#: Memory and threads bound a load on any machine; more threads gain nothing here. Up to the threshold rows wait in the
-#: log: a row group that goes into the file before it is full is written again each time.
-_WRITER: dict[str, _Setting] = {
-    **_READER,
-    "storage_compatibility_version": STORAGE_VERSION,
-    "memory_limit": "192MB",
-    "threads": "1",
-    "checkpoint_threshold": "128MB",
-}
+#: Memory and threads bound a load on any machine; more threads gain nothing here. What a transaction brings goes into
+#: the file at once: the log would only be a second copy of it.
+_WRITER: dict[str, _Setting] = {**_READER, "memory_limit": "192MB", "threads": "1", "checkpoint_threshold": "1MB"}
+#: Rows of a row group, a quarter of DuckDB's own: one that is full leaves memory for the file although the transaction
+#: is still open, and one that is not is written again by the next load.
+_ROW_GROUP = 30_720
 #: Errors of the machine rather than of our SQL; DuckDB 2 also raises the bare base class for a damaged file.
 _OF_THE_MACHINE = (
     duckdb.IOException,
@@ -221,7 +218,11 @@ def _prepared(path: Path, layout: str, cost: Cost, *, is_new: bool) -> DuckDBPyC
     Raises _OutdatedError where the tables of a file that is there are of another layout.
     """
     with contextlib.ExitStack() as undo:
-        connection = undo.enter_context(contextlib.closing(duckdb.connect(path, config=_WRITER)))
+        settings = {**_WRITER, "temp_directory": f"{path}.tmp"}
+        connection = undo.enter_context(contextlib.closing(duckdb.connect(":memory:", config=settings)))
+        version = f"STORAGE_VERSION '{STORAGE_VERSION}', " if is_new else ""
+        connection.execute(f"ATTACH {quoted(str(path))} AS warehouse ({version}ROW_GROUP_SIZE {_ROW_GROUP})")
+        connection.execute("USE warehouse")
         path.chmod(FILE_MODE)
         with _transaction(connection):
             for statement in table_statements(layout) if is_new else ():

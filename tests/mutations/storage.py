@@ -170,8 +170,8 @@ STORAGE = (
         "newest storage version",
         "storage 7",
         "pipeline/load/duckdb.py",
-        '    "storage_compatibility_version": STORAGE_VERSION,\n',
-        '    "storage_compatibility_version": "latest",\n',
+        "STORAGE_VERSION '{STORAGE_VERSION}', \"",
+        "STORAGE_VERSION 'latest', \"",
         ("tests/load/test_duckdb.py::test_storage_version",),
     ),
     Mutation(
