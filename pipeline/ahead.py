@@ -44,11 +44,11 @@ def _handed_over(archive: Archive, after: int, last: int, *, tokens: bool) -> It
     """Yield what a helper hands over: all of it, or as much as it comes to."""
     task = pickle.dumps((archive, after, last, tokens))
     with contextlib.suppress(OSError), _started(task) as said:  # it cannot be started, or is gone at once
-        while (batch := _next(said)) is not None:
+        while (batch := next_batch(said)) is not None:
             yield batch
 
 
-def _next(said: IO[bytes]) -> Batch | None:
+def next_batch(said: IO[bytes]) -> Batch | None:
     """Return what the helper hands over next; None where it ended, between two batches or halfway through one."""
     try:
         return cast("Batch", pickle.load(said))  # noqa: S301 - from our own process, over a pipe that nobody else holds

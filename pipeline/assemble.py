@@ -11,11 +11,6 @@ from pipeline.archive.blobs import Blobs
 from pipeline.archive.content import Content
 from pipeline.archive.segments import sources
 from pipeline.errors import ConfigError, PipelineError
-from pipeline.extract.client import Client, Endpoint
-from pipeline.extract.organization import Organization
-from pipeline.extract.page import Filters
-from pipeline.extract.retry import Policy
-from pipeline.extract.transport import Address
 from pipeline.folder import DataFolder
 from pipeline.secret import check_reference, fetch, resolve
 
@@ -29,6 +24,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipeline.config import Config, Source
+    from pipeline.extract.client import Client
+    from pipeline.extract.organization import Organization
     from pipeline.handoff import Account, Destination
     from pipeline.load.delta import DeltaDestination
     from pipeline.load.parquet import ParquetDestination
@@ -55,6 +52,11 @@ def content(source: Source) -> Content:
 
 def client(source: Source, account: Account | None, stop: Stop) -> Client:
     """Open a source; raises RefusedError where its key is missing."""
+    from pipeline.extract.client import Client, Endpoint  # noqa: PLC0415 - what asks no server stays without HTTP
+    from pipeline.extract.page import Filters  # noqa: PLC0415
+    from pipeline.extract.retry import Policy  # noqa: PLC0415
+    from pipeline.extract.transport import Address  # noqa: PLC0415
+
     at_once = max(source.messages_at_once, source.sweep_walks)
     endpoint = Endpoint(
         source=source.name,
@@ -77,6 +79,8 @@ def client(source: Source, account: Account | None, stop: Stop) -> Client:
 
 def organization(config: Config, stop: Stop) -> Organization:
     """Open the organization; raises ConfigError where no admin key is named, RefusedError where there is none."""
+    from pipeline.extract.organization import Organization  # noqa: PLC0415 - as above
+
     settings = config.organization
     if settings.admin_key is None:
         raise ConfigError(

@@ -2,7 +2,8 @@
 
 Walking and loading both keep Python busy, and threads of one process would take turns. The helper reads the archive
 like any destination that lags, so it need not be trusted: whatever it did not do, the run does itself afterwards. It
-shares the run's lock on the data folder, and ends at once when the run is gone.
+shares the run's lock on the data folder, and ends at once when the run is gone. When all walks have ended the run has a
+core to spare: what is left it flattens for the helper, which only loads from then on.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
 from pipeline import assemble
+from pipeline.ahead import next_batch
 from pipeline.archive.segments import Archive
 from pipeline.catchup import CatchUp, Growing, Lane
 from pipeline.errors import PipelineError
@@ -27,11 +30,13 @@ from pipeline.folder import DataFolder
 from pipeline.helper import environment
 from pipeline.secret import variable
 from pipeline.stopping import LOOK, Stop, StoppedError
+from pipeline.transform.flatten import flatten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pipeline.config import Config
+    from pipeline.handoff import Batch
 
 #: Bytes received after which a helper is worth its start: nights are shorter, first exports longer.
 ENOUGH = 16_000_000
@@ -54,30 +59,45 @@ class _Told(msgspec.Struct):
     """The newest segment that stands in the ledger."""
     is_over: bool = False
     """Whether nothing more comes of the source; without a source, of any: stop."""
+    is_free: bool = False
+    """Whether the run flattens what it is asked for."""
+
+
+class _Asked(msgspec.Struct, array_like=True):
+    """One line from the helper: the segments that the run is to flatten."""
+
+    source: str
+    after: int
+    through: int
 
 
 @dataclass(slots=True)
 class Beside:
     """The run's side: starts a helper when there is enough to do, and tells it what has been archived.
 
-    ``lock`` is the file that is locked: the helper holds it too. ``sources`` are loaded in this order.
+    ``lock`` is the file that is locked: the helper holds it too. ``archives`` are loaded in this order.
     """
 
     config: Config
-    sources: Sequence[str]
+    archives: Sequence[Archive]
     lock: int
     _helper: subprocess.Popen[bytes] | None = None
+    _batches: BinaryIO | None = None
+    """Takes what is flattened for the helper."""
     _told: dict[str, int] = field(default_factory=dict)
     _over: set[str] = field(default_factory=set)
 
-    def tell(self, source: str, last: int, received: int) -> None:
-        """Say how far a source is archived, and how many bytes were received of it in this run."""
-        if self._told.get(source) == last:
-            return
-        self._told[source] = last
+    def expect(self, received: int) -> None:
+        """Say how many bytes will be received of a source: where they are many, the helper is there when they come."""
         if self._helper is None and received >= ENOUGH:
             self._start()
-        self._say(_Told(source, last))
+
+    def tell(self, source: str, last: int, received: int) -> None:
+        """Say how far a source is archived, and how many bytes were received of it in this run."""
+        self.expect(received)
+        if self._told.get(source) != last:
+            self._told[source] = last
+            self._say(_Told(source, last))
 
     def over(self, source: str, last: int) -> None:
         """Say that nothing more comes of a source."""
@@ -89,18 +109,43 @@ class Beside:
         """Wait until everything that was told is loaded, or as far as it gets where a stop is asked for."""
         if self._helper is None:
             return Loaded()
-        out, is_told = b"", False
+        self._say(_Told(is_free=True))
+        said, is_told = b"", False
         while (part := self._hear()) != b"":
-            out += part or b""
+            said += part or b""
             if stop.asked and not is_told:
                 self._say(_Told(is_over=True))
                 is_told = True
+            asked, newline, rest = said.partition(b"\n")
+            if newline:
+                self._flatten(msgspec.json.decode(asked, type=_Asked), stop)
+                said = rest
         try:
-            return msgspec.json.decode(out, type=Loaded)
+            return msgspec.json.decode(said, type=Loaded)
         except msgspec.MsgspecError:
             return Loaded()
         finally:
             self.kill()
+
+    def _flatten(self, asked: _Asked, stop: Stop) -> None:
+        """Hand over what the helper asks for; where that ends early it flattens the rest itself, if it still is to."""
+        archive = next(archive for archive in self.archives if archive.source == asked.source)
+        with contextlib.suppress(OSError, PipelineError):  # it is gone, and the run loads; or it will meet the same
+            for segment in archive.after(asked.after, asked.through):
+                if stop.asked or self._batches is None:
+                    break
+                pickle.dump(flatten(segment, tokens=self.config.logprobs), self._batches, protocol=5)
+                self._batches.flush()
+            else:
+                return
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Let the helper know that nothing more is handed over."""
+        if self._batches is not None:
+            with contextlib.suppress(OSError):  # it is gone, and took not all
+                self._batches.close()
+            self._batches = None
 
     def _hear(self) -> bytes | None:
         """Read what the helper says; nothing at its end, None where it says nothing yet."""
@@ -111,6 +156,7 @@ class Beside:
 
     def kill(self) -> None:
         """End the helper at once, where there still is one: what it did not settle is as if it had not been."""
+        self._hang_up()
         if self._helper is not None:
             self._helper.kill()
             with contextlib.suppress(OSError):  # it is gone, and took nothing more
@@ -118,15 +164,20 @@ class Beside:
 
     def _start(self) -> None:
         with contextlib.suppress(OSError):
-            self._helper = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pipeline.beside"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                pass_fds=(self.lock,),
-                start_new_session=True,  # Ctrl-C is for the run, which then says what to do
-                env=environment(_without_keys(self.config)),
-            )
-            self._write(pickle.dumps((self.config, tuple(self.sources))))
+            received, batches = os.pipe()
+            self._batches = os.fdopen(batches, "wb")
+            try:
+                self._helper = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "pipeline.beside"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    pass_fds=(self.lock, received),
+                    start_new_session=True,  # Ctrl-C is for the run, which then says what to do
+                    env=environment(_without_keys(self.config)),
+                )
+            finally:
+                os.close(received)
+            self._write(pickle.dumps((self.config, [archive.source for archive in self.archives], received)))
             for source, last in self._told.items():
                 self._say(_Told(source, last, source in self._over))
 
@@ -150,14 +201,36 @@ def _without_keys(config: Config) -> dict[str, str]:
 # -- the helper's side ---------------------------------------------------------------------------------------------
 
 
-def main(received: BinaryIO, gone: Callable[[], object]) -> Loaded:
+@dataclass(slots=True)
+class _Run:
+    """The run as the helper sees it."""
+
+    out: BinaryIO
+    batches: BinaryIO
+    is_free: bool = False
+
+    def flattened(self, source: str, after: int, through: int) -> Iterator[Batch]:
+        """Yield what the run flattens of these segments: nothing while it has something else to do."""
+        if not self.is_free:
+            return
+        self.out.write(msgspec.json.encode(_Asked(source, after, through)) + b"\n")
+        self.out.flush()
+        while after < through and (batch := next_batch(self.batches)) is not None:
+            yield batch
+            after = batch.bookmark.segment
+
+
+def main(received: BinaryIO, out: BinaryIO, gone: Callable[[], object]) -> Loaded:
     """Load what the run tells of; ``gone`` is called where the run ends without a word."""
-    config, sources = pickle.load(received)  # noqa: S301 - from the run, over a pipe that nobody else holds
+    config, sources, batches = pickle.load(received)  # noqa: S301 - from the run, over a pipe that nobody else holds
     folder = DataFolder(config.data)
+    run = _Run(out, os.fdopen(batches, "rb"))
     archives = (Archive(folder.archive, source, scratch=folder.scratch) for source in sources)
-    growing = {archive.source: Growing(archive, archive.last) for archive in archives}
+    growing = {
+        archive.source: Growing(archive, archive.last, partial(run.flattened, archive.source)) for archive in archives
+    }
     stop = Stop()
-    threading.Thread(target=_listen, args=(received, growing, stop, gone), daemon=True).start()
+    threading.Thread(target=_listen, args=(received, run, growing, stop, gone), daemon=True).start()
     with contextlib.ExitStack() as opened:
         # What must be made anew is the run's: readers see it until something whole takes its place.
         names = [name for name in assemble.destination_names(config) if not assemble.is_outdated(name, config, folder)]
@@ -172,12 +245,13 @@ def main(received: BinaryIO, gone: Callable[[], object]) -> Loaded:
     return Loaded({lane.destination.name: (lane.segments, lane.completions) for lane in lanes}, catch_up.rejected)
 
 
-def _listen(received: BinaryIO, growing: dict[str, Growing], stop: Stop, gone: Callable[[], object]) -> None:
+def _listen(received: BinaryIO, run: _Run, growing: dict[str, Growing], stop: Stop, gone: Callable[[], object]) -> None:
     """Take what the run says; it goes on to hold the pipe until the helper is done, so that an end of it is its own."""
     try:
         while line := received.readline():
             told = msgspec.json.decode(line, type=_Told)
-            if not told.source:
+            run.is_free = run.is_free or told.is_free
+            if told.is_over and not told.source:
                 stop.ask()
             for source in [told.source] if told.source else growing:
                 growing[source].reach(told.last)
@@ -190,7 +264,7 @@ def _listen(received: BinaryIO, growing: dict[str, Growing], stop: Stop, gone: C
 if __name__ == "__main__":
     # The listener waits for the run to the last: Python would not end in peace beside it.
     try:
-        sys.stdout.buffer.write(msgspec.json.encode(main(sys.stdin.buffer, lambda: os._exit(1))))
+        sys.stdout.buffer.write(msgspec.json.encode(main(sys.stdin.buffer, sys.stdout.buffer, lambda: os._exit(1))))
         sys.stdout.buffer.flush()
     except PipelineError:
         os._exit(1)  # the run meets it again, and tells

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.stopping import Stop
 
 #: Arrow bytes loaded in one act. Fewer acts cost fewer statements and rewrites; more bytes cost memory.
-GROUP_BYTES = 32 * 2**20
+GROUP_BYTES = 16 * 2**20
 #: Arrow bytes after which a destination makes durable what it was given: at most so much is loaded again after a crash.
 SETTLE_BYTES = 2**30
 #: The same where nothing else is to do: a slow walk waits for the server, and has less left to settle at its end.
@@ -33,11 +33,16 @@ TURN = 0.0002
 
 
 class Growing:
-    """An archive to which another process writes; whoever reads it follows, up to the segment told of last."""
+    """An archive to which another process writes; whoever reads it follows, up to the segment told of last.
 
-    def __init__(self, archive: Archive, last: int) -> None:
+    ``flattened`` yields what somebody else flattens of its segments behind a number and up to another one, in their
+    order: all of it, or as much as it comes to.
+    """
+
+    def __init__(self, archive: Archive, last: int, flattened: Callable[[int, int], Iterable[Batch]]) -> None:
         self.archive = archive
         self._last = last
+        self._flattened = flattened
         self._is_over = False
         self._changed = threading.Condition()
 
@@ -54,18 +59,15 @@ class Growing:
             self._changed.notify()
 
     def batches(self, number: int, *, tokens: bool) -> Iterator[Batch | None]:
-        """Flatten every segment behind ``number``, as they come, until nothing more does; None says that one waits.
-
-        Who wrote them kept a core busy; when nothing more comes that core can flatten what is left.
-        """
+        """Flatten every segment behind ``number``, as they come, until nothing more does; None says that one waits."""
         while (last := self._beyond(number)) > number:
             self.archive.look(last)
-            if self._is_over:
-                yield from ahead.batches(self.archive, number, last, tokens=tokens)
-            else:
-                last = number + 1
-                yield from (flatten(segment, tokens=tokens) for segment in self.archive.after(number, last))
-            number = last
+            for batch in self._flattened(number, last):
+                yield batch
+                number = batch.bookmark.segment
+            if number < last:
+                yield from (flatten(segment, tokens=tokens) for segment in self.archive.after(number, number + 1))
+                number += 1
             if self._last <= number:
                 yield None
 

@@ -162,7 +162,8 @@ class _Night:
             forget.remove_blobs_of_the_killed(self._config, self._folder, list(archives.values()))
         before = dict(self._told)
         self._accounts = {source: archive.account for source, archive in archives.items()}
-        beside = Beside(self._config, [source.name for source in self._sources if source.name in archives], lock)
+        asked = [archives[source.name] for source in self._sources if source.name in archives]
+        beside = Beside(self._config, asked, lock)
         try:
             with tracing.span("extract"):
                 results = [
@@ -176,8 +177,8 @@ class _Night:
         with _timed("load") as self._loading:
             rejected = self._load(list(archives.values()), before, loaded)
         reach("run.loaded")
-        asked = {source.name for source in self._sources}
-        results += [refused(name, self._damaged[name]) for name in sorted(self._damaged.keys() - asked)]
+        named = {source.name for source in self._sources}
+        results += [refused(name, self._damaged[name]) for name in sorted(self._damaged.keys() - named)]
         return [_judge(result, rejected.get(result.source, 0), self._damaged.get(result.source)) for result in results]
 
     def _finish_forgetting(self, archives: list[Archive]) -> None:
@@ -223,14 +224,14 @@ class _Night:
 
         try:
             with tracing.span("source", {"pipeline.source": source.name}) as tell:
-                result = self._export(source, archive, observe, limit)
+                result = self._export(source, archive, beside, observe, limit)
                 tell("pipeline.exit_code", result.exit_code)
                 return result
         finally:
             beside.over(source.name, archive.entered)
 
     def _export(
-        self, source: Source, archive: Archive, observe: Callable[[Progress], None], limit: Limit
+        self, source: Source, archive: Archive, beside: Beside, observe: Callable[[Progress], None], limit: Limit
     ) -> SourceResult:
         order = self._order(source)
         try:
@@ -242,7 +243,7 @@ class _Night:
                 is_from_both_ends = False
                 if not archive.was_exported:
                     ends = ends or look(client, source.limit)
-                    is_from_both_ends = self._prepare(source, ends)
+                    is_from_both_ends = self._prepare(source, ends, beside)
                 return Export(
                     replace(order, from_both_ends=is_from_both_ends),
                     archive,
@@ -281,7 +282,7 @@ class _Night:
             sweep,
         )
 
-    def _prepare(self, source: Source, ends: Ends) -> bool:
+    def _prepare(self, source: Source, ends: Ends, beside: Beside) -> bool:
         """Say what a first export is about to do, and refuse one that would fill the disk.
 
         Returns whether it is long and its server slow, so that walking from both ends is worth it: where the server has
@@ -291,6 +292,7 @@ class _Night:
         if preview:
             self._announce(preview)
             preview.insist_on_space(self._folder.root)
+            beside.expect(preview.bytes)
         is_long = preview is not None and preview.requests >= LONG
         is_allowed = source.both_ends and not _is_filtered(source) and len(ends.pages) > 1
         return is_allowed and is_long and ends.seconds >= SLOW

@@ -51,6 +51,8 @@ class Preview:
     """Whether the whole list fitted a page; an estimate otherwise."""
     requests: int
     seconds: float
+    bytes: int
+    """Of bodies."""
     disk: int
     free: int
     basis: str
@@ -113,6 +115,7 @@ def estimate(source: str, ends: Ends, folder: Path) -> Preview | None:
         is_counted=is_counted,
         requests=requests,
         seconds=requests * ends.seconds,
+        bytes=int(completions * size),
         disk=int(completions * size * DISK_PER_BYTE),
         free=shutil.disk_usage(next(path for path in (folder, *folder.absolute().parents) if path.exists())).free,
         basis=f"judged by {len(rows)} completions at the two ends of the list, {size:,.0f} bytes each",

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline import assemble, beside
 from pipeline import run as pipeline_run
+from pipeline.archive.segments import Archive
 from pipeline.beside import Beside
 from pipeline.config import Config, Organization, Source
 from pipeline.errors import PipelineError
@@ -45,7 +46,7 @@ def test_the_helper_is_given_no_key(place, monkeypatch):
     source = replace(place.source(), api_key="env:THE_KEY")
     told = replace(place.config(), sources=(source,), organization=Organization(admin_key="env:THE_ADMIN_KEY"))
     with locked(place.data / ".writer" / "lock") as lock:
-        helper = Beside(told, ["prod"], lock)
+        helper = Beside(told, [Archive(place.data / "archive", "prod", scratch=place.data)], lock)
         helper.tell("prod", 1, 1)
         try:
             environment = Path(f"/proc/{helper._helper.pid}/environ").read_bytes()

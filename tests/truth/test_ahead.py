@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from pipeline import ahead
-from pipeline.catchup import Growing
 from pipeline.errors import FolderError
 from pipeline.helper import environment
 from pipeline.repair import repair
@@ -120,21 +119,6 @@ def test_a_helper_that_does_not_start_costs_nothing(original, monkeypatch, progr
     assert [batch.bookmark.segment for batch in ahead.batches(original.archive(), 0)] == [
         footer.number for footer in original.archive().footers
     ]
-
-
-def test_what_is_left_when_nothing_more_comes_is_handed_over(original, helpers):
-    """Segments are flattened here as they come, and by a helper once nothing more does: each once, in their order."""
-    archive = original.archive()
-    growing = Growing(archive, 2)
-    batches = growing.batches(0, tokens=False)
-    found = [next(batches).bookmark.segment for _ in range(2)]
-    assert next(batches) is None
-    assert not helpers
-    growing.reach(archive.last)
-    growing.end()
-    found += [batch.bookmark.segment for batch in batches if batch is not None]
-    assert found == list(range(1, archive.last + 1))
-    assert len(helpers) == 1
 
 
 @pytest.mark.usefixtures("helpers")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -12,9 +14,13 @@ import time
 import pytest
 
 from pipeline import beside, failpoints, nightly
+from pipeline.ahead import next_batch
 from pipeline.beside import Beside
+from pipeline.catchup import Growing
+from pipeline.handoff import Batch
 from pipeline.nightly import export
 from pipeline.stopping import Stop
+from pipeline.transform.flatten import flatten
 
 from .test_kills import ROOT, Victim
 from .world import NOW, World, prove
@@ -42,6 +48,30 @@ def world(tmp_path):
         yield one
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """Export a served source to ten segments or more."""
+    with World(tmp_path_factory.mktemp("original"), limit=10, segment_size=3_000) as one:
+        for second in range(120):
+            one.add(NOW - 4000 + second)
+        one.clock.advance(60)
+        one.run()
+        yield one
+
+
+@pytest.fixture
+def handed(monkeypatch):
+    """Note what every helper asks its run for."""
+    asked = []
+    hand_over = Beside._flatten
+    monkeypatch.setattr(Beside, "_flatten", lambda self, what, stop: asked.append(what) or hand_over(self, what, stop))
+    return asked
+
+
+def numbers(batches):
+    return [batch.bookmark.segment for batch in batches if batch is not None]
+
+
 def loaded(result):
     return {done.destination: (done.segments, done.completions) for done in result.destinations}
 
@@ -54,6 +84,89 @@ def test_a_helper_loads_everything_and_is_counted(world, told):
     assert (result.exit_code, loaded(result)) == (0, {"parquet": (segments, 200), "duckdb": (segments, 200)})
     assert told[0].lanes.keys() == {"parquet", "duckdb"}
     assert all(count > 0 for _, count in told[0].lanes.values())
+    prove(world.data)
+
+
+@pytest.mark.slow
+def test_a_run_flattens_what_is_left_for_its_helper(world, told, handed):
+    """When its walk has ended the run hands over, once each, the segments that the helper has not flattened by then."""
+    world.run()
+    (asked,) = handed
+    assert (asked.source, asked.through) == ("prod", world.archive().last)
+    assert told[0].lanes["parquet"] == (world.archive().last, 200)
+    prove(world.data)
+
+
+@pytest.mark.parametrize("taken", [0, 3, None])
+def test_what_is_not_handed_over_is_flattened_here(original, taken):
+    """Whether nothing, some or all of a growing archive is flattened elsewhere: each segment once, in their order."""
+    archive = original.archive()
+    asked = []
+
+    def flattened(after, through):
+        asked.append((after, through))
+        return map(flatten, archive.after(after, through if taken is None else min(after + taken, through)))
+
+    growing = Growing(archive, 2, flattened)
+    batches = growing.batches(0, tokens=False)
+    found = [next(batches) for _ in range(2)]
+    assert next(batches) is None
+    growing.reach(archive.last)
+    growing.end()
+    found += batches
+    assert numbers(found) == list(range(1, archive.last + 1))
+    assert asked[0] == (0, 2)
+    assert (asked[-1][1], len(asked) == 2) == (archive.last, taken is None)
+
+
+@pytest.mark.parametrize("obstacle", ["none", "stop", "damage"])
+def test_a_run_hands_over_as_far_as_it_gets(original, tmp_path, obstacle):
+    """All that is asked for; asked to stop, or where it cannot read a segment, it hangs up behind what came before."""
+    archive, stop = original.archive(), Stop()
+    path = archive.path(5)
+    whole = path.read_bytes()
+    helper = Beside(original.config(), [archive], 0)
+    helper._batches = (tmp_path / "pipe").open("wb")
+    if obstacle == "stop":
+        stop.ask()
+    elif obstacle == "damage":
+        path.write_bytes(whole[: len(whole) // 2])
+    try:
+        helper._flatten(beside._Asked("prod", 2, 7), stop)
+    finally:
+        path.write_bytes(whole)
+    assert (helper._batches is None) == (obstacle != "none")
+    helper._hang_up()
+    said = io.BytesIO((tmp_path / "pipe").read_bytes())
+    found = list(iter(lambda: next_batch(said), None))
+    assert numbers(found) == {"none": [3, 4, 5, 6, 7], "stop": [], "damage": [3, 4]}[obstacle]
+    assert [batch.tables for batch in found] == [flatten(one).tables for one in archive.after(2, 2 + len(found))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ends", ["helper", "run"])
+def test_an_end_while_batches_are_handed_over_costs_nothing(world, told, monkeypatch, ends):
+    """Where the run hangs up, the helper flattens the rest; where the helper is gone, the run loads it."""
+    dump, count = pickle.dump, iter(range(1000))
+
+    def dumped(batch, to, **more):
+        dump(batch, to, **more)
+        if isinstance(batch, Batch) and next(count) == 4:
+            to.flush()
+            raise BrokenPipeError if ends == "run" else killed()
+
+    def killed():
+        helpers[0].kill()
+        return BrokenPipeError
+
+    helpers = []
+    start = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **more: helpers.append(start(*a, **more)) or helpers[-1])
+    monkeypatch.setattr(pickle, "dump", dumped)
+    result = world.run()
+    assert next(count) > 4
+    assert (result.exit_code, loaded(result)["duckdb"]) == (0, (world.archive().last, 200))
+    assert (told[0].lanes == {}) == (ends == "helper")
     prove(world.data)
 
 
