@@ -89,7 +89,7 @@ class Beside:
 
     def expect(self, received: int) -> None:
         """Say how many bytes will be received of a source: where they are many, the helper is there when they come."""
-        if self._helper is None and received >= ENOUGH:
+        if self._helper is None and received >= ENOUGH and assemble.destination_names(self.config):
             self._start()
 
     def tell(self, source: str, last: int, received: int) -> None:

@@ -264,8 +264,9 @@ class Walk:
 
     def _anchor_in(self, shown: _Shown) -> Anchor | None:
         """Choose the last row of an earlier second than the page's last one."""
+        seconds = shown.seconds
         for row in reversed(shown.page.rows):
-            if row.created is not None and row.created < shown.seconds[-1] and self._usable(row):
+            if row.created is not None and row.created < seconds[-1] and self._usable(row):
                 return Anchor(row.id, row.created)
         return None
 

@@ -268,7 +268,8 @@ def _store(connection: DuckDBPyConnection, change: Change) -> None:
     """Delete, insert and move the bookmark; the caller holds the transaction."""
     source, segment = change.bookmark.source, change.bookmark.segment
     for name, values in change.replaces.items():
-        _delete(connection, TABLES[name], source, change.dates, pa.table({"value": values}))
+        if len(values):
+            _delete(connection, TABLES[name], source, change.dates, pa.table({"value": values}))
     for name, updates in change.updates.items():
         _update(connection, TABLES[name], source, updates)
     reach("duckdb.deleted")
