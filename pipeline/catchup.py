@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Arrow bytes loaded in one act. Fewer acts cost fewer statements and rewrites; more bytes cost memory.
 GROUP_BYTES = 16 * 2**20
 #: Arrow bytes after which a destination makes durable what it was given: at most so much is loaded again after a crash.
-SETTLE_BYTES = 2**30
+SETTLE_BYTES = 2**28
 #: The same where nothing else is to do: a slow walk waits for the server, and has less left to settle at its end.
 SETTLE_WAITING = 96 * 2**20
 #: Seconds of a thread's turn while one flattens and one loads; measured: a sixth less time than with Python's 5 ms.

@@ -37,9 +37,17 @@ _Setting = str | bool | int | float | list[str]
 #: DuckDB 1.4, 1.5 and 2 open such files; each of them would otherwise choose its own newest.
 STORAGE_VERSION = "v1.4.0"
 _READER: dict[str, _Setting] = {"autoinstall_known_extensions": "false"}
-#: Memory and threads bound a load on any machine; more threads gain nothing here. What a transaction brings goes into
-#: the file at once: the log would only be a second copy of it.
-_WRITER: dict[str, _Setting] = {**_READER, "memory_limit": "192MB", "threads": "1", "checkpoint_threshold": "1MB"}
+#: More threads gain nothing here, and take more memory, as do more row groups that wait to be written. What a
+#: transaction brings goes into the file at once: the log would only be a second copy of it.
+_WRITER: dict[str, _Setting] = {
+    **_READER,
+    "threads": "1",
+    "checkpoint_threshold": "1MB",
+    "write_buffer_row_group_count": "1",
+}
+#: Bytes for a load, and rows whose texts DuckDB holds in its hands at once, those of a vector, twice: where they do not
+#: fit it gives up; everything else it spills.
+_MEMORY, _VECTOR = 128_000_000, 2 * 2_048
 #: Rows of a row group, a quarter of DuckDB's own: one that is full leaves memory for the file although the transaction
 #: is still open, and one that is not is written again by the next load.
 _ROW_GROUP = 30_720
@@ -60,8 +68,10 @@ class DuckDBDestination:
 
     def __init__(self, path: Path, *, logprobs: bool = False, cost: Cost | None = None) -> None:
         self._path = path
-        self._connection = _open(path, digest(logprobs=logprobs), cost or Cost())
+        self._connection, self._is_new = _open(path, digest(logprobs=logprobs), cost or Cost())
         self._is_unsettled = False
+        self._memory = 0
+        ((self._usual_memory,),) = self._connection.execute("SELECT current_setting('memory_limit')").fetchall()
 
     def bookmarks(self) -> Mapping[str, int]:
         """Return the last segment held by source."""
@@ -76,6 +86,7 @@ class DuckDBDestination:
         held = self.bookmarks().get(batches[0].bookmark.source, 0) if batches else 0
         if change := work_out(batches, held):
             with self._door(), self._undone_on_error():
+                self._bound_memory(change.rows.values())
                 if not self._is_unsettled:
                     self._connection.begin()
                     self._is_unsettled = True
@@ -88,6 +99,7 @@ class DuckDBDestination:
         if not self._is_unsettled:
             return
         with self._door(), self._undone_on_error():
+            self._unbind_memory()
             self._connection.commit()
             self._is_unsettled = False
         reach("duckdb.committed")
@@ -96,6 +108,20 @@ class DuckDBDestination:
         """Write everything settled into the file itself and let go of it."""
         with explained(self._path):
             self._connection.close()
+
+    def _bound_memory(self, tables: Iterable[pa.Table]) -> None:
+        """Let a load take little memory, as far as the longest texts allow."""
+        widest = max((rows.nbytes // rows.num_rows for rows in tables if rows.num_rows), default=0)
+        if (needed := _MEMORY + _VECTOR * widest) > self._memory:
+            self._connection.execute(f"SET memory_limit = '{needed}B'")
+            self._memory = needed
+
+    def _unbind_memory(self) -> None:
+        """Let a commit take what it needs to write rows anew that were held before: nobody knows how long those are."""
+        if not self._is_new:
+            # DuckDB 1.5 says that it has RESET it, and goes by the former one.
+            self._connection.execute(f"SET memory_limit = '{self._usual_memory}'")
+            self._memory = 0
 
     @contextlib.contextmanager
     def _undone_on_error(self) -> Iterator[None]:
@@ -197,15 +223,18 @@ _BOOKMARKS = "(SELECT list((source, segment) ORDER BY source) FROM bookmarks)"
 _VIEWS = "(SELECT list(sql ORDER BY sql) FROM duckdb_views() WHERE database_name = current_database() AND NOT internal)"
 
 
-def _open(path: Path, layout: str, cost: Cost) -> DuckDBPyConnection:
-    """Open the writer's file with today's prices and views; make it anew where it is damaged or of another layout."""
+def _open(path: Path, layout: str, cost: Cost) -> tuple[DuckDBPyConnection, bool]:
+    """Open the writer's file with today's prices and views; make it anew where it is damaged or of another layout.
+
+    Returns whether it is new as well.
+    """
     make_folder(path.parent)
     with contextlib.suppress(DamagedError, _OutdatedError), explained(path):
         if path.exists():
-            return _prepared(path, layout, cost, is_new=False)
+            return _prepared(path, layout, cost, is_new=False), False
     _discard(path)
     with explained(path):
-        return _prepared(path, layout, cost, is_new=True)
+        return _prepared(path, layout, cost, is_new=True), True
 
 
 class _OutdatedError(Exception):

@@ -16,6 +16,9 @@ class DamagedError(TryAgainError):
 
 _REBUILT = "run again: it is rebuilt from the archive"
 _FREE_SPACE = "free some space and run again; everything committed before is intact"
+_LONG_TEXTS = (
+    "free memory and run again; archive and Parquet hold all of it, and destinations.duckdb = false goes without"
+)
 #: Words of a message, the error it becomes, what is said before the file's name, and what to do.
 _MEANINGS: tuple[tuple[str, type[PipelineError], str, str], ...] = (
     ("Could not set lock", FolderInUseError, "another process has opened", "close it there, then run again"),
@@ -28,6 +31,8 @@ _MEANINGS: tuple[tuple[str, type[PipelineError], str, str], ...] = (
     ("not a valid DuckDB", DamagedError, "not a DuckDB file:", _REBUILT),
     ("Could not read enough bytes", DamagedError, "cut short:", _REBUILT),
     ("WAL does not match", DamagedError, "damaged log of", _REBUILT),
+    ("could not allocate block", TryAgainError, "too little memory for the longest texts of", _LONG_TEXTS),
+    ("failed to pin block", TryAgainError, "too little memory for the longest texts of", _LONG_TEXTS),
 )
 
 

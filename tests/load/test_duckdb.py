@@ -124,6 +124,40 @@ def test_prose_is_kept_small(tmp_path):
     assert ("ZSTD",) in ask(writer_of(tmp_path), kinds)
 
 
+def long_texts(first, count, words=4_000):
+    """Make versions whose texts fill, 2,000 of them, more memory than these tests leave DuckDB for a load."""
+    return [Version(f"{n}", TENTH + n, text=f"{n:>10} " * words) for n in range(first, first + count)]
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Leave little memory for a load; DuckDB holds the texts of 2,048 rows in its hands when it writes them."""
+    monkeypatch.setattr(door, "_MEMORY", 24_000_000)
+
+
+@pytest.mark.usefixtures("narrow")
+def test_long_texts_are_loaded(tmp_path):
+    """Texts that need more memory than a load is given otherwise get it; in one transaction, as in a first export."""
+    suite, source = TestDuckDB(), Source()
+    with contextlib.closing(suite.open(tmp_path)) as destination:
+        for first in range(0, 2_100, 300):
+            destination.load([source.batch(*long_texts(first, 300))], settle=False)
+        destination.settle()
+    assert ask(writer_of(tmp_path), "SELECT count(*), min(length(content)) FROM choices") == [(2_100, 44_000)]
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_night_behind_long_texts(tmp_path):
+    """Long texts that are written anew, with a few of a night among many short ones, take the memory that they need."""
+    suite, source = TestDuckDB(), Source()
+    suite.load(tmp_path, [source.batch(*long_texts(0, 2_000))])
+    for night in (1, 2, 3):
+        short = [Version(f"{night} {n}", TENTH + DAY, text=f"{n} " * 300) for n in range(1_200)]
+        suite.load(tmp_path, [source.batch(*long_texts(3_000 * night, 20, words=18_000), *short)])
+        assert [path.name for path in writer_of(tmp_path).parent.iterdir()] == [writer_of(tmp_path).name]
+    assert ask(writer_of(tmp_path), "SELECT count(*) FROM choices") == [(5_660,)]
+
+
 def test_rows_lie_in_order(tmp_path):
     """Rows are stored by created, so that a query for some days skips the rest."""
     TestDuckDB().load(tmp_path, [Source().batch(*(Version(f"{n}", TENTH + 7 * n % 5 * DAY) for n in range(5)))])
@@ -298,6 +332,7 @@ def test_another_setting_of_logprobs(tmp_path):
         ("IO Error: Cannot open file: Permission denied", RefusedError),
         ("IO Error: Read-only file system", RefusedError),
         ("Corrupt database file: computed checksum 1", DamagedError),
+        ("TransactionContext Error: Failed to commit: failed to pin block of size 2.1 MiB", TryAgainError),
     ],
 )
 def test_meanings(tmp_path, message, kind):
