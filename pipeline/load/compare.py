@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from pipeline.cost import table as prices
 from pipeline.errors import FolderError
 from pipeline.load import manifest
-from pipeline.load.duckdb import damage_told, explained, read_only
+from pipeline.load.duckdb import damage_told, explained, in_little_memory, read_only
 from pipeline.load.tables import quoted
 from pipeline.schema import TABLES, digest
 from pipeline.seal import unseal
@@ -184,14 +185,13 @@ def compare_files(root: Path, *, logprobs: bool = False) -> Iterator[Difference]
 def compare_rows(expected: Path, place: Place, *, scratch: Path) -> Iterator[Difference]:
     """Compare every table and view with the expected one; raises PipelineError where the place cannot be read."""
     with contextlib.closing(read_only(expected)) as connection, damage_told(place.path):
-        connection.execute("SET memory_limit = '512MB'")
         connection.execute(f"SET temp_directory = {quoted(str(scratch))}")
         if isinstance(place, DuckDB):
             connection.execute(f"ATTACH {quoted(str(place.path))} AS actual (READ_ONLY)")
             yield from _compare_views(connection)
             yield from _compare_prices(connection)
         for name, relation in (place.registered(connection) if isinstance(place, Delta) else place.tables()).items():
-            yield from _compare_table(connection, TABLES[name], relation)
+            yield from in_little_memory(connection, partial(_compare_table, connection, TABLES[name], relation))
 
 
 def _compare_views(connection: DuckDBPyConnection) -> Iterator[Difference]:
@@ -218,7 +218,7 @@ def _compare_prices(connection: DuckDBPyConnection) -> Iterator[Difference]:
         yield Difference(prices.NAME, f"{count} rows are missing, extra or changed")
 
 
-def _compare_table(connection: DuckDBPyConnection, table: Table, relation: str) -> Iterator[Difference]:
+def _compare_table(connection: DuckDBPyConnection, table: Table, relation: str) -> list[Difference]:
     columns = ", ".join(f'"{name}"' for name in table.columns.names)
     groups = f"""
         SELECT source, created_date FROM ({_sums(columns, table.name)}) AS expected
@@ -227,10 +227,10 @@ def _compare_table(connection: DuckDBPyConnection, table: Table, relation: str) 
         ORDER BY ALL
     """
     differing = connection.execute(groups).fetchall()
-    for source, date in differing[:_GROUPS]:
-        yield _named(connection, table, relation, columns, source, date)
+    found = [_named(connection, table, relation, columns, source, date) for source, date in differing[:_GROUPS]]
     if len(differing) > _GROUPS:
-        yield Difference(table.name, f"{len(differing) - _GROUPS} more dates differ")
+        found.append(Difference(table.name, f"{len(differing) - _GROUPS} more dates differ"))
+    return found
 
 
 def _sums(columns: str, relation: str) -> str:

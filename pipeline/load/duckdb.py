@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -24,7 +24,7 @@ from pipeline.load.update import KEYS
 from pipeline.schema import TABLES, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pipeline.load.change import Change
     from pipeline.schema import Table
 
+T = TypeVar("T")
 _Setting = str | bool | int | float | list[str]
 #: DuckDB 1.4, 1.5 and 2 open such files; each of them would otherwise choose its own newest.
 STORAGE_VERSION = "v1.4.0"
@@ -48,6 +49,8 @@ _WRITER: dict[str, _Setting] = {
 #: Bytes for a load, and rows whose texts DuckDB holds in its hands at once, those of a vector, twice: where they do not
 #: fit it gives up; everything else it spills.
 _MEMORY, _VECTOR = 128_000_000, 2 * 2_048
+#: Bytes for whoever reads all that there is.
+_READING = 512_000_000
 #: Rows of a row group, a quarter of DuckDB's own: one that is full leaves memory for the file although the transaction
 #: is still open, and one that is not is written again by the next load.
 _ROW_GROUP = 30_720
@@ -198,6 +201,19 @@ def read_only(path: Path) -> DuckDBPyConnection:
         connection.close()
         raise
     return connection
+
+
+def in_little_memory(connection: DuckDBPyConnection, work: Callable[[], T]) -> T:
+    """Do what reads much in little memory; where the texts of a vector do not fit, again in all that DuckDB may take."""
+    ((usual,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
+    try:
+        connection.execute(f"SET memory_limit = '{_READING}B'")
+        return work()
+    except duckdb.OutOfMemoryException:
+        connection.execute(f"SET memory_limit = '{usual}'")
+        return work()
+    finally:
+        connection.execute(f"SET memory_limit = '{usual}'")
 
 
 def is_one_select(connection: DuckDBPyConnection, sql: str) -> bool:

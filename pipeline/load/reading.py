@@ -29,8 +29,9 @@ NONE: Mapping[str, str | int | None] = MappingProxyType({})
 _ROWS = 1000
 #: The same as Arrow: DuckDB hands out multiples of what it works on at once.
 ARROW_ROWS = 2048
-#: What DuckDB may keep of the file meanwhile: by default it would be most of the machine's memory.
-ARROW_MEMORY = "512MB"
+#: What DuckDB may keep of the file meanwhile: by default it would be most of the machine's memory. The texts of so many
+#: rows must fit in, and a part of it is lent in powers of two.
+ARROW_MEMORY = "1100MB"
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,22 @@ STORAGE = (
         ("tests/load/test_duckdb.py::test_storage_version",),
     ),
     Mutation(
+        "long texts get no more memory",
+        "storage 7",
+        "pipeline/load/duckdb.py",
+        "_MEMORY, _VECTOR = 128_000_000, 2 * 2_048\n",
+        "_MEMORY, _VECTOR = 128_000_000, 0\n",
+        ("tests/load/test_duckdb.py::test_long_texts_are_loaded",),
+    ),
+    Mutation(
+        "a night behind long texts gets no more memory",
+        "storage 7",
+        "pipeline/load/duckdb.py",
+        "        if not self._is_new:\n",
+        "        if False:\n",
+        ("tests/load/test_duckdb.py::test_a_night_behind_long_texts",),
+    ),
+    Mutation(
         "extensions downloaded",
         "storage 7",
         "pipeline/load/duckdb.py",

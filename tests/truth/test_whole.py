@@ -7,6 +7,7 @@ import shutil
 import duckdb
 import pytest
 
+import pipeline.load.duckdb as door
 from pipeline import failpoints
 from pipeline.errors import CheckFailedError, FolderError, UsageError
 from pipeline.failpoints import FailpointError
@@ -113,6 +114,12 @@ def ask(world, sql):
     """Ask the snapshot."""
     with duckdb.connect(world.folder.snapshot, read_only=True) as connection:
         return connection.execute(sql).fetchall()
+
+
+def test_long_texts_are_compared(world, monkeypatch):
+    """Where what is compared does not fit the memory that is set aside for it, it is compared in more."""
+    monkeypatch.setattr(door, "_READING", 300_000)
+    assert verify(world.config()).unexplained == 0
 
 
 LAGGING = {
