@@ -204,7 +204,7 @@ def read_only(path: Path) -> DuckDBPyConnection:
 
 
 def in_little_memory(connection: DuckDBPyConnection, work: Callable[[], T]) -> T:
-    """Do what reads much in little memory; where the texts of a vector do not fit, again in all that DuckDB may take."""
+    """Do what reads much in little memory; where the texts of a vector do not fit, again in all that DuckDB takes."""
     ((usual,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
     try:
         connection.execute(f"SET memory_limit = '{_READING}B'")

@@ -23,8 +23,8 @@ WALK = (
         "last row of a page as anchor",
         "walk 2",
         "pipeline/extract/walk.py",
-        "row.created < shown.seconds[-1] and self._usable(row)",
-        "row.created <= shown.seconds[-1] and self._usable(row)",
+        "row.created < seconds[-1] and self._usable(row)",
+        "row.created <= seconds[-1] and self._usable(row)",
         ("tests/extract/test_walk.py::test_a_second_that_a_page_cuts_is_read_whole",),
     ),
     Mutation(
