@@ -112,14 +112,12 @@ class Beside:
         self._say(_Told(is_free=True))
         said, is_told = b"", False
         while (part := self._hear()) != b"":
-            said += part or b""
             if stop.asked and not is_told:
                 self._say(_Told(is_over=True))
                 is_told = True
-            asked, newline, rest = said.partition(b"\n")
-            if newline:
-                self._flatten(msgspec.json.decode(asked, type=_Asked), stop)
-                said = rest
+            *asked, said = (said + (part or b"")).split(b"\n")
+            for line in asked:
+                self._flatten(msgspec.json.decode(line, type=_Asked), stop)
         try:
             return msgspec.json.decode(said, type=Loaded)
         except msgspec.MsgspecError:

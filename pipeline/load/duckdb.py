@@ -46,9 +46,9 @@ _WRITER: dict[str, _Setting] = {
     "checkpoint_threshold": "1MB",
     "write_buffer_row_group_count": "1",
 }
-#: Bytes for a load, and rows whose texts DuckDB holds in its hands at once, those of a vector, twice: where they do not
-#: fit it gives up; everything else it spills.
-_MEMORY, _VECTOR = 128_000_000, 2 * 2_048
+#: Bytes for a load beside the texts that DuckDB holds in its hands at once, twice: where they do not fit it gives up;
+#: everything else it spills. They are those of a vector of rows.
+_MEMORY, _VECTOR = 100_000_000, 2_048
 #: Bytes for whoever reads all that there is.
 _READING = 512_000_000
 #: Rows of a row group, a quarter of DuckDB's own: one that is full leaves memory for the file although the transaction
@@ -114,8 +114,8 @@ class DuckDBDestination:
 
     def _bound_memory(self, tables: Iterable[pa.Table]) -> None:
         """Let a load take little memory, as far as the longest texts allow."""
-        widest = max((rows.nbytes // rows.num_rows for rows in tables if rows.num_rows), default=0)
-        if (needed := _MEMORY + _VECTOR * widest) > self._memory:
+        held = (rows.nbytes * _VECTOR // min(rows.num_rows, _VECTOR) for rows in tables if rows.num_rows)
+        if (needed := _MEMORY + 2 * max(held, default=0)) > self._memory:
             self._connection.execute(f"SET memory_limit = '{needed}B'")
             self._memory = needed
 
