@@ -10,7 +10,7 @@ import pytest
 from tests.truth.reader import DONE
 from tests.truth.test_kills import watched
 
-from .strike import ACTIONS, JOBS, WATCHED, blows, calls_of
+from .strike import ACTIONS, JOBS, WATCHED, blows, calls_of, has_traceback
 
 SEED = 7
 #: Blows to each command and kind of call; a soak goes on.
@@ -29,6 +29,16 @@ def test_the_calls_of_a_data_folder_are_counted_by_thread():
     ]
     assert calls_of(lines, "/data", "open") == {("openat", 1), ("openat", 2)}
     assert calls_of(lines, "/data", "sync") == {("fsync", 1)}
+
+
+def test_only_the_program_s_own_traceback_counts():
+    """A call that fails while Python starts is told by Python, indented, and the program goes on."""
+    ours = "Traceback (most recent call last):\n  File"
+    assert has_traceback(ours)
+    assert has_traceback(f"prod: complete\n{ours}")
+    assert not has_traceback(
+        f"Error processing line 1 of a.pth:\n\n  {ours}\nRemainder of file ignored\nprod: complete\n"
+    )
 
 
 @pytest.mark.slow
