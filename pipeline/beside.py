@@ -94,10 +94,11 @@ class Beside:
 
     def tell(self, source: str, last: int, received: int) -> None:
         """Say how far a source is archived, and how many bytes were received of it in this run."""
+        if self._told.get(source) == last:
+            return
         self.expect(received)
-        if self._told.get(source) != last:
-            self._told[source] = last
-            self._say(_Told(source, last))
+        self._told[source] = last
+        self._say(_Told(source, last))
 
     def over(self, source: str, last: int) -> None:
         """Say that nothing more comes of a source."""

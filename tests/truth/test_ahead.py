@@ -16,7 +16,7 @@ from pipeline.errors import FolderError
 from pipeline.helper import environment
 from pipeline.repair import repair
 
-from .world import NOW, World, prove
+from .world import prove
 
 #: Tells which helper has handed over a first batch, and waits to be killed.
 LISTENER = """
@@ -37,19 +37,6 @@ time.sleep(600)
 
 
 needs_linux = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux shows a process that well")
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    """Export a served source to ten segments or more, of more than a pipe takes in; some completions were edited."""
-    with World(tmp_path_factory.mktemp("original"), limit=10, segment_size=3_000) as one:
-        ids = [one.add(NOW - 4000 + second, seed="no number" if second == 7 else second)[0] for second in range(120)]
-        one.clock.advance(60)
-        one.run()
-        one.store.edit(ids[100], {"team": "search"})
-        one.clock.advance(60)
-        one.run()
-        yield one
 
 
 @pytest.fixture

@@ -48,17 +48,6 @@ def world(tmp_path):
         yield one
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    """Export a served source to ten segments or more."""
-    with World(tmp_path_factory.mktemp("original"), limit=10, segment_size=3_000) as one:
-        for second in range(120):
-            one.add(NOW - 4000 + second)
-        one.clock.advance(60)
-        one.run()
-        yield one
-
-
 @pytest.fixture
 def handed(monkeypatch):
     """Note what every helper asks its run for."""
