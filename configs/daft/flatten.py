@@ -5,6 +5,7 @@ come with a later segment: see ``updates`` of ``pipeline.flatten_segment``. Of o
 ``segment`` is not before that of their completion.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -40,3 +41,8 @@ rows = rows.where(daft.col("row").not_null()).select(daft.col("row").unnest())
 completion = daft.Window().partition_by("source", "id")
 rows = rows.with_column("last", daft.col("segment").max().over(completion))
 rows.where(daft.col("segment") == daft.col("last")).exclude("last").write_parquet(out)
+
+# Python is not ended in the usual way: a thread of Daft that still lets go of a batch could abort it there, and a job
+# whose files are all written would be called failed.
+sys.stdout.flush()
+os._exit(0)
