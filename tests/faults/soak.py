@@ -37,6 +37,8 @@ BEGIN, END = "<!-- soak: written by `make soak` -->", "<!-- /soak -->"
 COLUMNS = "| attack | how often | lost | what readers saw | seconds to heal: middle, most |"
 #: Nights in a row, and how many of the first and the last are compared.
 NIGHTS, EDGE = 1_000, 100
+#: Kinds of calls that are few and matter most: a soak strikes all of them before it goes on to the others.
+FIRST = ("rename", "sync", "remove")
 #: Strikes on one data folder: more make it larger, and proving it slower.
 CHAIN = 12
 
@@ -89,24 +91,33 @@ LEAST = {
 
 
 def steps(name: str, folder: Path, chance: random.Random, until: float) -> Attack:
-    """Strike a command at every system call in every way, in an order chosen by chance, until time is up."""
+    """Strike a command at its system calls in every way until time is up: first all that change names or make durable.
+
+    Within these, and then within those that open and write, the order is chosen by chance.
+    """
     attack = Attack(STEPS[name])
-    waiting: list[Blow] = []
-    every = 0
-    while not every or (waiting and attack.goes_on(until)):
+    first: list[Blow] = []
+    others: list[Blow] = []
+    tried = 0
+    while not tried or (tried < len(first) + len(others) and attack.goes_on(until)):
         with _house(folder, watched if name in WATCHED else nullcontext) as house, JOBS[name](house) as victim:
-            calls = victim.rehearsed().values()
-            if not every:
-                known = [blow for kind in calls for blow in blows(kind, ACTIONS)]
-                every, waiting = len(known), chance.sample(known, len(known))
-            for blow in waiting[:CHAIN]:
+            if not tried:
+                for kind, calls in victim.rehearsed().items():
+                    (first if kind in FIRST else others).extend(blows(calls, ACTIONS))
+                chance.shuffle(first)
+                chance.shuffle(others)
+            for blow in [*first, *others][tried : tried + CHAIN]:
                 victim.strike(blow)
+                tried += 1
                 if victim.has_landed:
                     attack.healed.append(victim.healed)
-            del waiting[:CHAIN]
             victim.end()
-    attack.note = f" ({every - len(waiting):,} of {every:,} tried)"
+    attack.note = f" (tried: {_of(tried, first)} renames, fsyncs and unlinks, {_of(tried - len(first), others)} others)"
     return attack
+
+
+def _of(tried: int, blows: list[Blow]) -> str:
+    return f"{max(0, min(tried, len(blows))):,} of {len(blows):,}"
 
 
 def places(folder: Path, chance: random.Random, until: float) -> Attack:
