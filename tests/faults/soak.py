@@ -25,7 +25,7 @@ from tests.truth.reader import DONE
 from tests.truth.test_kills import AT_ONCE, PASSED, ROOT, Victim, watched
 
 from . import load
-from .strike import ACTIONS, JOBS, WATCHED, blows
+from .strike import ACTIONS, JOBS, KINDS, WATCHED, blows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ COLUMNS = "| attack | how often | lost | what readers saw | seconds to heal: mid
 #: Nights in a row, and how many of the first and the last are compared.
 NIGHTS, EDGE = 1_000, 100
 #: Kinds of calls that are few and matter most: a soak strikes all of them before it goes on to the others.
-FIRST = ("rename", "sync", "remove")
+FIRST = {"rename", "sync", "remove"}
 #: Strikes on one data folder: more make it larger, and proving it slower.
 CHAIN = 12
 
@@ -93,31 +93,39 @@ LEAST = {
 def steps(name: str, folder: Path, chance: random.Random, until: float) -> Attack:
     """Strike a command at its system calls in every way until time is up: first all that change names or make durable.
 
-    Within these, and then within those that open and write, the order is chosen by chance.
+    Within these, and then within those that open and write, the order is chosen by chance. Where a command ends
+    untouched it has no call of that number: none with a higher one is waited for.
     """
     attack = Attack(STEPS[name])
-    first: list[Blow] = []
-    others: list[Blow] = []
-    tried = 0
-    while not tried or (tried < len(first) + len(others) and attack.goes_on(until)):
+    waiting: list[Blow] = []
+    tried: list[Blow] = []
+    while not tried or (waiting and attack.goes_on(until)):
         with _house(folder, watched if name in WATCHED else nullcontext) as house, JOBS[name](house) as victim:
             if not tried:
-                for kind, calls in victim.rehearsed().items():
-                    (first if kind in FIRST else others).extend(blows(calls, ACTIONS))
-                chance.shuffle(first)
-                chance.shuffle(others)
-            for blow in [*first, *others][tried : tried + CHAIN]:
-                victim.strike(blow)
-                tried += 1
+                calls = victim.rehearsed()
+                for kinds in (FIRST, calls.keys() - FIRST):
+                    known = [blow for kind in sorted(kinds) for blow in blows(calls[kind], ACTIONS)]
+                    waiting += chance.sample(known, len(known))
+            struck = 0
+            while waiting and struck < CHAIN:
+                struck += 1
+                victim.strike(blow := waiting.pop(0))
+                if victim.is_untouched:
+                    waiting = [one for one in waiting if one.call != blow.call or one.number < blow.number]
+                    continue
+                tried.append(blow)
                 if victim.has_landed:
                     attack.healed.append(victim.healed)
             victim.end()
-    attack.note = f" (tried: {_of(tried, first)} renames, fsyncs and unlinks, {_of(tried - len(first), others)} others)"
+    few, many = _tally(tried, waiting, first=True), _tally(tried, waiting, first=False)
+    attack.note = f" (tried: {few} renames, fsyncs and unlinks, {many} others)"
     return attack
 
 
-def _of(tried: int, blows: list[Blow]) -> str:
-    return f"{max(0, min(tried, len(blows))):,} of {len(blows):,}"
+def _tally(tried: list[Blow], waiting: list[Blow], *, first: bool) -> str:
+    calls = {call for kind in FIRST for call in KINDS[kind]}
+    done, left = (sum((blow.call in calls) is first for blow in some) for some in (tried, waiting))
+    return f"{done:,} of {done + left:,}"
 
 
 def places(folder: Path, chance: random.Random, until: float) -> Attack:

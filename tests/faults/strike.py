@@ -73,10 +73,6 @@ def has_traceback(stderr: str) -> bool:
     return bool(re.search(r"^Traceback", stderr, re.MULTILINE))
 
 
-def _hits(lines: Iterable[str], root: str) -> bool:
-    return any("(INJECTED)" in line and root in line for line in lines)
-
-
 class Struck:
     """Mixin of a job of ``test_kills_elsewhere``: its command meets a blow below Python instead of a failpoint."""
 
@@ -87,6 +83,8 @@ class Struck:
 
     Elsewhere it may meet anything: DuckDB gives up where it cannot read /proc, and Python where a module is gone.
     """
+    is_untouched = False
+    """Whether the command made no call of the latest blow's number."""
 
     def run(self, **options: object) -> RunResult:
         began = time.monotonic()
@@ -119,7 +117,9 @@ class Struck:
         log = self.data.parent / "blow.log"
         done = self._under(["-f", "-y", "--seccomp-bpf", "-o", log, "-e", f"trace={plan.call}", "-e", plan.inject])
         died = done.returncode in {-signal.SIGKILL, 128 + signal.SIGKILL}
-        self.has_landed = died or _hits(log.read_text(errors="replace").splitlines(), str(self.data))
+        hits = [line for line in log.read_text(errors="replace").splitlines() if "(INJECTED)" in line]
+        self.has_landed = died or any(str(self.data) in line for line in hits)
+        self.is_untouched = not died and not hits
         is_told = done.returncode in TOLD and not has_traceback(done.stderr)
         assert died or is_told or not self.has_landed, (plan, done.returncode, done.stderr)
         return done.returncode != 0
