@@ -182,7 +182,7 @@ PASSED = [name for name in failpoints.NAMES if name not in ELSEWHERE and not nam
 
 
 #: At which passes of each place, as far as there are so many; a soak kills at any call and at any moment.
-PASSES = (1, 2, 4, 8)
+PASSES = (1, 2, 4)
 
 
 @pytest.mark.slow
@@ -193,7 +193,7 @@ def test_kills_at_every_named_place(tmp_path):
         deaths = {name: pool.submit(kill_at, tmp_path / name, name, PASSES) for name in PASSED}
         died = {name: death.result() for name, death in deaths.items()}
     assert all(died.values()), died
-    assert sum(died.values()) >= 30, died
+    assert sum(died.values()) >= 24, died
 
 
 @pytest.mark.slow

@@ -306,4 +306,4 @@ class TestNights(Nights.TestCase):
 class TestManyNights(Nights.TestCase):
     """Many of them."""
 
-    settings = settings(max_examples=16, stateful_step_count=20, deadline=None, suppress_health_check=_QUIET)
+    settings = settings(max_examples=10, stateful_step_count=20, deadline=None, suppress_health_check=_QUIET)
