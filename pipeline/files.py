@@ -25,21 +25,25 @@ _UNABLE = frozenset({errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP})
 _BROKEN = frozenset({errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EREMOTEIO, errno.EUCLEAN})
 
 
-def make_folder(path: Path) -> Path:
-    """Make a private folder and its missing parents durable; an existing one keeps its mode."""
+def make_folder(path: Path, *, unsynced: set[Path] | None = None) -> Path:
+    """Make a private folder and its missing parents durable; an existing one keeps its mode.
+
+    A caller that makes many names durable at once has the folders put into ``unsynced`` that hold the new ones.
+    """
     if not path.is_dir():
-        make_folder(path.parent)
+        make_folder(path.parent, unsynced=unsynced)
         path.mkdir(mode=FOLDER_MODE, exist_ok=True)
-        sync_folder(path.parent)
+        _sync_or_note(path.parent, unsynced)
     return path
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, scratch: Path, mode: int = FILE_MODE) -> Iterator[Path]:
+def replacing(path: Path, *, scratch: Path, mode: int = FILE_MODE, unsynced: set[Path] | None = None) -> Iterator[Path]:
     """Hand out a temp path in ``scratch`` (same file system) that becomes ``path`` when the block ends well.
 
-    Order: write, fsync, close, rename, fsync of the folder. An error, or a crash before the rename, leaves
-    what was at ``path``; a temp file that a crash left is removed by ``clear_scratch``.
+    Order: write, fsync, close, rename, fsync of the folder (``unsynced``: by the caller, as in ``make_folder``). An
+    error, or a crash before the rename, leaves what was at ``path``; a temp file that a crash left is removed by
+    ``clear_scratch``.
     """
     temp = _temp(path, scratch)
     # Beside a report anybody may have put a link there, to have us write elsewhere; and nobody else reads what is half.
@@ -52,7 +56,7 @@ def replacing(path: Path, *, scratch: Path, mode: int = FILE_MODE) -> Iterator[P
         reach("files.synced")
         temp.replace(path)
         reach("files.renamed")
-        sync_folder(path.parent)
+        _sync_or_note(path.parent, unsynced)
     finally:
         temp.unlink(missing_ok=True)
 
@@ -136,6 +140,13 @@ def sync_file(path: Path) -> None:
 def sync_folder(path: Path) -> None:
     """Make renames and new names in a folder durable."""
     _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync_or_note(folder: Path, unsynced: set[Path] | None) -> None:
+    if unsynced is None:
+        sync_folder(folder)
+    else:
+        unsynced.add(folder)
 
 
 def _sync(path: Path, flags: int) -> None:

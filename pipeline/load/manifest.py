@@ -72,11 +72,12 @@ def write(manifest: Manifest, root: Path, *, scratch: Path, mode: int) -> None:
     files.write_whole(root / NAME, text + b"\n", scratch=scratch, mode=mode)
 
 
-def describe(path: Path) -> File:
-    """Say what a data file is by what lies there."""
+def describe(path: Path, rows: int | None = None) -> File:
+    """Say what a data file is by what lies there; of how many ``rows``, its writer knows, or its metadata is read."""
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return File(sha256=sha256, rows=pq.read_metadata(path).num_rows, bytes=path.stat().st_size)
+        size = os.fstat(file.fileno()).st_size
+    return File(sha256=sha256, rows=pq.read_metadata(path).num_rows if rows is None else rows, bytes=size)
 
 
 def data_files(root: Path) -> Iterator[Path]:

@@ -107,12 +107,15 @@ def row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting)
 
 
-def write(first: pa.Table, others: Iterable[pa.Table], to: Path | pa.NativeFile) -> None:
-    """Write a data file, one row group for each table."""
+def write(first: pa.Table, others: Iterable[pa.Table], to: Path | pa.NativeFile) -> int:
+    """Write a data file, one row group for each table; return how many rows."""
+    rows = 0
     repeating = [leaf for leaf in _leaves(first.schema) if leaf not in _DISTINCT]
     with pq.ParquetWriter(to, first.schema, compression="zstd", use_dictionary=repeating) as writer:
         for group in chain([first], others):
             writer.write_table(group, row_group_size=group.num_rows)
+            rows += group.num_rows
+    return rows
 
 
 def _leaves(schema: pa.Schema) -> Iterator[str]:

@@ -83,12 +83,17 @@ class ParquetDestination:
         if not touched <= unfinished:
             self._tell(unfinished=self._manifest.unfinished | touched)
         told = dict(self._manifest.files)
+        unsynced: set[Path] = set()
         for name, folder, new, spared in _steps(change, left, touched):
             path = f"{name}/{folder}/{manifest.DATA}"
             told.pop(path, None)
-            if self._rewrite(self._root / path, new, _touch(change, name, folder, spared)):
-                told[path] = manifest.describe(self._root / path)
+            # What leaves is gone for good before it comes elsewhere: no loss of power may show it twice.
+            names = unsynced if spared is None else None
+            if file := self._rewrite(self._root / path, new, _touch(change, name, folder, spared), names):
+                told[path] = file
             reach("parquet.merged")
+        for parent in sorted(unsynced):  # at once: after the first the disk has hardly anything left to do
+            files.sync_folder(parent)
         reach("parquet.manifest")
         self._tell(
             bookmarks={**self._manifest.bookmarks, source: segment},
@@ -96,19 +101,22 @@ class ParquetDestination:
             files=told,
         )
 
-    def _rewrite(self, path: Path, new: pa.Table, touch: Touch) -> bool:
-        """Make one file right; say whether it still is there."""
+    def _rewrite(self, path: Path, new: pa.Table, touch: Touch, unsynced: set[Path] | None) -> manifest.File | None:
+        """Make one file right; say what it is, if it still is there.
+
+        Its name is durable then, or its folder is in ``unsynced``.
+        """
         if not new.num_rows and not changes(path, touch):
-            return path.exists()
+            return manifest.describe(path) if path.exists() else None
         groups = row_groups(merge(pieces(path), new, touch))
         if (first := next(groups, None)) is None:
             path.unlink()
             files.sync_folder(path.parent)
-            return False
-        self._make_folder(path.parent)
-        with files.replacing(path, scratch=self._scratch, mode=self._file_mode) as temp:
-            write(first, groups, temp)
-        return True
+            return None
+        self._make_folder(path.parent, unsynced)
+        with files.replacing(path, scratch=self._scratch, mode=self._file_mode, unsynced=unsynced) as temp:
+            rows = write(first, groups, temp)
+        return manifest.describe(path, rows)
 
     def _tell(self, **changed: object) -> None:
         """Replace the manifest; what is remembered of it is what was written."""
@@ -131,12 +139,12 @@ class ParquetDestination:
             path.chmod(self._folder_mode if path.is_dir() else self._file_mode)
         self._root.chmod(self._folder_mode)
 
-    def _make_folder(self, path: Path) -> None:
+    def _make_folder(self, path: Path, unsynced: set[Path] | None = None) -> None:
         """Make a folder of the dataset, and those above it, with the dataset's mode."""
         if not path.is_dir():
             if path != self._root:
-                self._make_folder(path.parent)
-            files.make_folder(path).chmod(self._folder_mode)
+                self._make_folder(path.parent, unsynced)
+            files.make_folder(path, unsynced=unsynced).chmod(self._folder_mode)
 
 
 def _steps(change: Change, left: set[str], touched: set[str]) -> Iterator[tuple[str, str, pa.Table, pa.Array | None]]:

@@ -1,4 +1,4 @@
-"""What a loss of power could tear apart: renames whose file or folder was not made durable in time."""
+"""What a loss of power could tear apart: renames and new folders that were not made durable in time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class Disk:
         self._unsynced: set[PurePosixPath] = set()
         """Files with bytes that are not durable."""
         self._names: dict[PurePosixPath, set[PurePosixPath]] = defaultdict(set)
-        """By folder: what was renamed into it since it was synced; an exchange of two folders is one rename."""
+        """By folder: what was renamed into it, or made there as a folder, since it was synced.
+
+        An exchange of two folders is one rename.
+        """
         self.renames = 0
 
     def see(self, event: Event) -> None:
@@ -42,8 +45,11 @@ class Disk:
         elif event.call == "sync":
             self._unsynced.discard(path)
             self._names.pop(path, None)
+        elif event.call == "make" and path != self._root:  # the folder that holds it is not of the data folder
+            self._names[path.parent].add(path)
         elif event.call == "remove":
             self._unsynced.discard(path)
+            self._names[path.parent].discard(path)
 
     def end(self) -> None:
         """Complain about names that were never made durable."""

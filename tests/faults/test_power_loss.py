@@ -49,6 +49,16 @@ def test_a_missing_sync_is_complained_of(missing, said):
     assert said in told
 
 
+def test_a_folder_that_is_not_durable_is_complained_of():
+    """A bookmark that tells of a file does not come before the name of its folder is durable."""
+    made = [Event("make", FOLDER), Event("sync", f"{DATA}/archive")]
+    assert complaints([*made, *SOUND], DATA)[0] == []
+    assert complaints([made[0], *SOUND], DATA)[0] == [
+        f"{LEDGER} tells of {FOLDER}, whose name is not durable",
+        f"{FOLDER} was not made durable in its folder",
+    ]
+
+
 def test_a_snapshot_of_a_file_that_is_still_being_written():
     """The writer's file and its log must be durable before a copy of them is published."""
     log, copy = f"{DATA}/.writer/warehouse.duckdb.wal", f"{DATA}/.writer/temp/copy.tmp"

@@ -19,6 +19,7 @@ WRITES = ("write", "pwrite64", "writev", "pwritev", "ftruncate", "copy_file_rang
 SYNCS = ("fsync", "fdatasync")
 RENAMES = ("rename", "renameat", "renameat2")
 REMOVALS = ("unlink", "unlinkat", "rmdir")
+FOLDERS = ("mkdir", "mkdirat")
 
 _LINE = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)(?: resumed>|\()(.*)$")
 _OF_FILE = re.compile(r"\d+<(/[^>]*)>")
@@ -48,7 +49,7 @@ def strace() -> str:
 
 def traced(log: Path, command: Sequence[object], **options: object) -> subprocess.CompletedProcess[str]:
     """Run a command and write to ``log`` what it and its children ask of the file system."""
-    calls = ",".join((*WRITES, *SYNCS, *RENAMES, *REMOVALS))
+    calls = ",".join((*WRITES, *SYNCS, *RENAMES, *REMOVALS, *FOLDERS))
     watcher = [strace(), "-f", "-y", "-s", "256", "-o", log, "-e", f"trace={calls}"]
     return subprocess.run([*watcher, *command], capture_output=True, text=True, check=False, **options)
 
@@ -74,8 +75,8 @@ def _event(call: str, asked: str) -> Event | None:
     if call in RENAMES:
         old, new = _NAME.findall(asked)[:2]
         return Event("rename", old, new)
-    if call in REMOVALS:
-        return Event("remove", _NAME.findall(asked)[0])
+    if call in REMOVALS or call in FOLDERS:
+        return Event("remove" if call in REMOVALS else "make", _NAME.findall(asked)[0])
     paths = _OF_FILE.findall(asked.partition('"')[0] if call in {"write", "pwrite64"} else asked)
     if not paths:
         return None
