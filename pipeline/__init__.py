@@ -70,7 +70,8 @@ def iter_arrow(
     They come from one snapshot, the newest at the call, whatever is published meanwhile; memory stays flat, and order
     is not promised. Columns and types are those of ``pipeline schema``. ``table`` is any with a column ``created``;
     rows whose ``created`` could not be read come only where neither bound is given. Raises FolderError where nothing
-    was published yet, and UsageError for another table, or a bound without a time zone.
+    was published yet, UsageError for another table, or a bound without a time zone, and TryAgainError where texts are
+    too long for the 1.1 GB that DuckDB is given: 2,000 in a row of some 400 KB each.
 
     What became visible late, and what a sweep found edited or gone, is older than the newest ``created``: who takes
     only what is new reads some time back as well, and now and then all.

@@ -118,7 +118,7 @@ class Beside:
                 is_told = True
             *asked, said = (said + (part or b"")).split(b"\n")
             for line in asked:
-                self._flatten(msgspec.json.decode(line, type=_Asked), stop)
+                self._answer(line, stop)
         try:
             return msgspec.json.decode(said, type=Loaded)
         except msgspec.MsgspecError:
@@ -126,18 +126,30 @@ class Beside:
         finally:
             self.kill()
 
-    def _flatten(self, asked: _Asked, stop: Stop) -> None:
-        """Hand over what the helper asks for; where that ends early it flattens the rest itself, if it still is to."""
+    def _answer(self, line: bytes, stop: Stop) -> None:
+        """Hand over what the helper asks for; where not all of it comes, it flattens the rest itself."""
+        try:
+            asked = msgspec.json.decode(line, type=_Asked)
+        except msgspec.MsgspecError:  # a library of its own that talks
+            return
+        if self._batches is not None and self._flatten(asked, stop) < asked.through:
+            self._hang_up()
+
+    def _flatten(self, asked: _Asked, stop: Stop) -> int:
+        """Hand over segments in their order; return the number of the last one, which may be short of what is asked.
+
+        The archive may have lost the newest ones, for which the helper would wait for ever.
+        """
         archive = next(archive for archive in self.archives if archive.source == asked.source)
+        handed = asked.after
         with contextlib.suppress(OSError, PipelineError):  # it is gone, and the run loads; or it will meet the same
             for segment in archive.after(asked.after, asked.through):
                 if stop.asked or self._batches is None:
                     break
                 pickle.dump(flatten(segment, tokens=self.config.logprobs), self._batches, protocol=5)
                 self._batches.flush()
-            else:
-                return
-        self._hang_up()
+                handed = segment.number
+        return handed
 
     def _hang_up(self) -> None:
         """Let the helper know that nothing more is handed over."""
@@ -155,9 +167,10 @@ class Beside:
 
     def kill(self) -> None:
         """End the helper at once, where there still is one: what it did not settle is as if it had not been."""
+        if self._helper is not None:
+            self._helper.kill()  # first: what still is in the pipe would wait for it
         self._hang_up()
         if self._helper is not None:
-            self._helper.kill()
             with contextlib.suppress(OSError):  # it is gone, and took nothing more
                 self._helper.communicate()
 
@@ -226,7 +239,8 @@ def main(received: BinaryIO, out: BinaryIO, gone: Callable[[], object]) -> Loade
     run = _Run(out, os.fdopen(batches, "rb"))
     archives = (Archive(folder.archive, source, scratch=folder.scratch) for source in sources)
     growing = {
-        archive.source: Growing(archive, archive.last, partial(run.flattened, archive.source)) for archive in archives
+        archive.source: Growing(archive, archive.entered, partial(run.flattened, archive.source))
+        for archive in archives
     }
     stop = Stop()
     threading.Thread(target=_listen, args=(received, run, growing, stop, gone), daemon=True).start()
@@ -262,9 +276,8 @@ def _listen(received: BinaryIO, run: _Run, growing: dict[str, Growing], stop: St
 
 if __name__ == "__main__":
     # The listener waits for the run to the last: Python would not end in peace beside it.
-    try:
+    with contextlib.suppress(PipelineError, OSError):  # the run meets it again, and tells
         sys.stdout.buffer.write(msgspec.json.encode(main(sys.stdin.buffer, sys.stdout.buffer, lambda: os._exit(1))))
         sys.stdout.buffer.flush()
-    except PipelineError:
-        os._exit(1)  # the run meets it again, and tells
-    os._exit(0)
+        os._exit(0)
+    os._exit(1)

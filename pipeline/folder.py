@@ -59,6 +59,11 @@ class DataFolder:
         """The writer's DuckDB file."""
         return self.private / "warehouse.duckdb"
 
+    @property
+    def spilled(self) -> Path:
+        """What DuckDB puts aside while it loads; emptied by whoever takes the lock, for a killed load leaves it."""
+        return self.private / f"{self.warehouse.name}.tmp"
+
     def footers(self, source: str) -> Path:
         """Name the file that remembers the footers of a source's segments."""
         return self.private / "footers" / f"{source}.json"
@@ -122,6 +127,7 @@ def owned(folder: DataFolder, *, share: bool = False) -> Iterator[int]:
                 folder.root.chmod(_PASSAGE)
             files.clear_scratch(files.make_folder(folder.scratch))
             files.remove(folder.beside)
+            files.remove(folder.spilled)
             yield lock
 
 

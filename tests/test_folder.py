@@ -44,6 +44,16 @@ def test_the_folder_of_somebody_else_is_refused_untouched(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_what_a_killed_load_put_aside_is_removed(tmp_path):
+    """Completions that DuckDB spilled are nothing that may stay: DuckDB itself removes them when it next spills."""
+    folder = DataFolder(tmp_path / "data")
+    with owned(folder):
+        folder.spilled.mkdir()
+        (folder.spilled / "duckdb_temp_storage_DEFAULT-0.tmp").write_text("said by somebody")
+    with owned(folder):
+        assert not folder.spilled.exists()
+
+
 def test_a_file_is_no_folder(tmp_path):
     """Naming a file is said to be that."""
     (tmp_path / "data").write_text("")

@@ -13,7 +13,7 @@ import pytest
 import pipeline
 from pipeline import errors
 from pipeline.config import Config
-from pipeline.errors import FolderError, FolderInUseError, PipelineError, UsageError
+from pipeline.errors import FolderError, FolderInUseError, PipelineError, TryAgainError, UsageError
 from pipeline.files import locked
 from pipeline.load import reading
 from pipeline.sandbox.app import Identity
@@ -223,6 +223,15 @@ def test_arrow_of_what_is_not_there(place):
         pipeline.iter_arrow(data=place.data, table="runs")
     with pytest.raises(UsageError, match="time zone"):
         pipeline.iter_arrow(datetime(2026, 11, 1), data=place.data)  # noqa: DTZ001 - that is what is refused
+
+
+def test_arrow_of_texts_that_do_not_fit(place, monkeypatch):
+    """TryAgainError that says what is short, and where everything is."""
+    place.run()
+    monkeypatch.setattr(reading, "ARROW_MEMORY", "100KB")
+    with pytest.raises(TryAgainError, match="too little memory for the longest texts") as error:
+        next(pipeline.iter_arrow(data=place.data))
+    assert "Parquet hold all of it" in error.value.hint
 
 
 # -- the key -------------------------------------------------------------------------------------------------------

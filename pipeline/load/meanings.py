@@ -32,6 +32,7 @@ _MEANINGS: tuple[tuple[str, type[PipelineError], str, str], ...] = (
     ("Could not read enough bytes", DamagedError, "cut short:", _REBUILT),
     ("WAL does not match", DamagedError, "damaged log of", _REBUILT),
     ("could not allocate block", TryAgainError, "too little memory for the longest texts of", _LONG_TEXTS),
+    ("failed to allocate data", TryAgainError, "too little memory for the longest texts of", _LONG_TEXTS),
     ("failed to pin block", TryAgainError, "too little memory for the longest texts of", _LONG_TEXTS),
 )
 

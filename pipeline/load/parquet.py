@@ -82,6 +82,8 @@ class ParquetDestination:
         touched = {_folder(source, date) for date in change.dates}
         if not touched <= unfinished:
             self._tell(unfinished=self._manifest.unfinished | touched)
+        for parent in self._named(unfinished):  # a killed load may have renamed what it did not come to make durable
+            files.sync_folder(parent)
         told = dict(self._manifest.files)
         unsynced: set[Path] = set()
         for name, folder, new, spared in _steps(change, left, touched):
@@ -100,6 +102,12 @@ class ParquetDestination:
             unfinished=self._manifest.unfinished - touched - unfinished,
             files=told,
         )
+
+    def _named(self, folders: set[str]) -> list[Path]:
+        """Return these folders of every table, as far as they are there, and all that lie above them in the dataset."""
+        there = [path for name in TABLES for folder in folders if (path := self._root / name / folder).is_dir()]
+        above = {parent for path in there for parent in path.parents if parent.is_relative_to(self._root)}
+        return sorted({*there, *above})
 
     def _rewrite(self, path: Path, new: pa.Table, touch: Touch, unsynced: set[Path] | None) -> manifest.File | None:
         """Make one file right; say what it is, if it still is there.

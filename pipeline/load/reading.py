@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline.errors import FolderError, UsageError
-from pipeline.load.duckdb import is_one_select, read_only, told_to_the_user
+from pipeline.load.duckdb import explained, is_one_select, read_only, told_to_the_user
 from pipeline.load.tables import quoted
 from pipeline.schema import TABLES
 
@@ -106,7 +106,7 @@ def arrow(snapshot: Path, name: str, since: datetime | None, until: datetime | N
     """Read a table's rows with since <= created < until, part by part, from the snapshot as it is at the call.
 
     Raises UsageError for a table without ``created`` or a time without a zone, FolderError where the snapshot has no
-    such table.
+    such table, TryAgainError where the texts of ``ARROW_ROWS`` rows do not fit into ``ARROW_MEMORY``.
     """
     having = [table.name for table in TABLES.values() if "created" in table.columns.names]
     if name not in having:
@@ -127,12 +127,14 @@ def arrow(snapshot: Path, name: str, since: datetime | None, until: datetime | N
             f"the snapshot cannot hand out {name}: {str(error).splitlines()[0]}",
             hint="an older program published it; `pipeline run` publishes a new one",
         ) from error
-    return _parts(connection, rows, schema)
+    return _parts(connection, rows, schema, snapshot)
 
 
-def _parts(connection: DuckDBPyConnection, rows: DuckDBPyRelation, schema: pa.Schema) -> Iterator[pa.Table]:
+def _parts(
+    connection: DuckDBPyConnection, rows: DuckDBPyRelation, schema: pa.Schema, snapshot: Path
+) -> Iterator[pa.Table]:
     """Hand out rows in our own types, and let go of the snapshot after the last."""
-    with contextlib.closing(connection):
+    with contextlib.closing(connection), explained(snapshot):
         for batch in rows.to_arrow_reader(ARROW_ROWS):
             yield pa.Table.from_batches([batch]).cast(schema)
 

@@ -99,6 +99,7 @@ def steps(name: str, folder: Path, chance: random.Random, until: float) -> Attac
     attack = Attack(STEPS[name])
     waiting: list[Blow] = []
     tried: list[Blow] = []
+    beyond = 0
     while not tried or (waiting and attack.goes_on(until)):
         with _house(folder, watched if name in WATCHED else nullcontext) as house, JOBS[name](house) as victim:
             if not tried:
@@ -111,14 +112,16 @@ def steps(name: str, folder: Path, chance: random.Random, until: float) -> Attac
                 struck += 1
                 victim.strike(blow := waiting.pop(0))
                 if victim.is_untouched:
-                    waiting = [one for one in waiting if one.call != blow.call or one.number < blow.number]
+                    there = [one for one in waiting if one.call != blow.call or one.number < blow.number]
+                    beyond += 1 + len(waiting) - len(there)
+                    waiting = there
                     continue
                 tried.append(blow)
                 if victim.has_landed:
                     attack.healed.append(victim.healed)
             victim.end()
     few, many = _tally(tried, waiting, first=True), _tally(tried, waiting, first=False)
-    attack.note = f" (tried: {few} renames, fsyncs and unlinks, {many} others)"
+    attack.note = f" (tried: {few} renames, fsyncs and unlinks, {many} others; {beyond:,} were beyond its last call)"
     return attack
 
 

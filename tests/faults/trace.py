@@ -56,6 +56,13 @@ def traced(log: Path, command: Sequence[object], **options: object) -> subproces
 
 def events(lines: Iterable[str]) -> Iterator[Event]:
     """Read a log, every call at the place where it ended; calls that failed are left out."""
+    for call, asked in whole(lines):
+        if not asked.rpartition(" = ")[2].startswith("-1") and (event := _event(call, asked)):
+            yield event
+
+
+def whole(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield each call where it ended, its name and all that stands about it: strace splits what another interrupts."""
     begun: dict[tuple[str, str], str] = {}
     for line in lines:
         if not (found := _LINE.match(line)):
@@ -64,11 +71,7 @@ def events(lines: Iterable[str]) -> Iterator[Event]:
         if rest.endswith("<unfinished ...>"):
             begun[process, call] = rest
             continue
-        asked = begun.pop((process, call), "") + rest
-        if asked.rpartition(" = ")[2].startswith("-1"):
-            continue
-        if event := _event(call, asked):
-            yield event
+        yield call, begun.pop((process, call), "") + rest
 
 
 def _event(call: str, asked: str) -> Event | None:

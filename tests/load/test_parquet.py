@@ -17,9 +17,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import failpoints
+from pipeline import failpoints, files
 from pipeline.failpoints import FailpointError
-from pipeline.load import merge
+from pipeline.load import merge, parquet
 from pipeline.load.parquet import ParquetDestination
 from pipeline.schema import CHOICES, LOGPROBS, TABLES, describe
 
@@ -118,6 +118,61 @@ def encodings_of(file):
 def test_columns_said_to_be_distinct_exist():
     """Each name is that of a column, in some table."""
     assert not merge._DISTINCT - {field.name for table in TABLES.values() for field in table.columns}
+
+
+@pytest.fixture
+def synced(tmp_path, monkeypatch):
+    """Note, at each fsync of a folder, which folder it is, and which completions stand in which one by then."""
+    seen = []
+    sync = files.sync_folder
+
+    def noted(path):
+        seen.append((path, ids_by_folder(tmp_path)))
+        sync(path)
+
+    monkeypatch.setattr(files, "sync_folder", noted)
+    return seen
+
+
+def ids_by_folder(folder):
+    paths = (folder / "parquet" / "completions").rglob("*.parquet")
+    return {path.parent: sorted(pq.ParquetFile(path).read(["id"])["id"].to_pylist()) for path in paths}
+
+
+def test_what_leaves_a_date_is_durable_before_it_comes_to_another(tmp_path, synced):
+    """No loss of power may show a completion twice: its old place is synced before its new one is written."""
+    source = Source()
+    open_in(tmp_path).load([source.batch(Version("a", TENTH), Version("b", TENTH), Version("c", TENTH + DAY))])
+    synced.clear()
+    open_in(tmp_path).load([source.batch(Version("a", TENTH + DAY))])
+    old, new = completions_of(tmp_path).parent, completions_of(tmp_path, date="2026-01-11").parent
+    assert next(held for path, held in synced if path == old) == {old: ["b"], new: ["c"]}
+    assert ids_by_folder(tmp_path) == {old: ["b"], new: ["a", "c"]}
+
+
+def test_a_load_after_a_killed_one_makes_its_names_durable(tmp_path, synced, monkeypatch):
+    """What a killed load renamed and made is synced by the next one, before the manifest tells of it."""
+    source = Source()
+    open_in(tmp_path).load([source.batch(Version("a", TENTH))])
+    batch = source.batch(Version("a", TENTH + DAY), Version("b", TENTH + 2 * DAY))
+    with monkeypatch.context() as dying:
+        dying.setattr(parquet, "reach", fail_at("parquet.manifest"))
+        dying.setattr(files, "sync_folder", lambda _: None)
+        with pytest.raises(FailpointError):
+            open_in(tmp_path).load([batch])
+    synced.clear()
+    open_in(tmp_path).load([batch])
+    names = [path for path, _ in synced]
+    dates = {completions_of(tmp_path, date=f"2026-01-{day}").parent for day in (10, 11, 12)}
+    assert {path for path in dates if path.exists()} | {path.parent for path in dates} <= set(names)
+
+
+def fail_at(place):
+    def reach(name):
+        if name == place:
+            raise FailpointError(name)
+
+    return reach
 
 
 def test_rows_are_sorted(tmp_path, monkeypatch):

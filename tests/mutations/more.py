@@ -4,6 +4,14 @@ from .mutation import MORE, Mutation
 
 OTHERS = (
     Mutation(
+        "helper left waiting for a segment that is lost",
+        MORE,
+        "pipeline/beside.py",
+        "self._flatten(asked, stop) < asked.through",
+        "self._flatten(asked, stop) < 0",
+        ("tests/truth/test_beside.py::test_a_run_hangs_up_behind_a_segment_that_is_lost",),
+    ),
+    Mutation(
         "answer under way is dropped",
         MORE,
         "pipeline/export.py",

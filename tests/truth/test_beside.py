@@ -10,13 +10,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
+import msgspec
 import pytest
 
 from pipeline import beside, failpoints, nightly
 from pipeline.ahead import next_batch
 from pipeline.beside import Beside
 from pipeline.catchup import Growing
+from pipeline.errors import FolderError
 from pipeline.handoff import Batch
 from pipeline.nightly import export
 from pipeline.stopping import Stop
@@ -121,7 +124,7 @@ def test_a_run_hands_over_as_far_as_it_gets(original, tmp_path, obstacle):
     elif obstacle == "damage":
         path.write_bytes(whole[: len(whole) // 2])
     try:
-        helper._flatten(beside._Asked("prod", 2, 7), stop)
+        helper._answer(msgspec.json.encode(beside._Asked("prod", 2, 7)), stop)
     finally:
         path.write_bytes(whole)
     assert (helper._batches is None) == (obstacle != "none")
@@ -130,6 +133,62 @@ def test_a_run_hands_over_as_far_as_it_gets(original, tmp_path, obstacle):
     found = list(iter(lambda: next_batch(said), None))
     assert numbers(found) == {"none": [3, 4, 5, 6, 7], "stop": [], "damage": [3, 4]}[obstacle]
     assert [batch.tables for batch in found] == [flatten(one).tables for one in archive.after(2, 2 + len(found))]
+
+
+def test_a_run_hangs_up_behind_a_segment_that_is_lost(original, tmp_path):
+    """Where the newest segment is gone, what is there is handed over, and the helper waits for nothing more."""
+    whole = original.archive()
+    path = whole.path(whole.last)
+    content = path.read_bytes()
+    path.unlink()
+    try:
+        archive = original.archive()
+        helper = Beside(original.config(), [archive], 0)
+        helper._batches = (tmp_path / "pipe").open("wb")
+        helper._answer(msgspec.json.encode(beside._Asked("prod", archive.last - 2, archive.last)), Stop())
+    finally:
+        path.write_bytes(content)
+    assert (archive.last, helper._batches) == (whole.last, None)
+    said = io.BytesIO((tmp_path / "pipe").read_bytes())
+    assert numbers(iter(lambda: next_batch(said), None)) == [whole.last - 1]
+
+
+def test_what_is_no_question_is_passed_over(original, tmp_path):
+    """Whatever else a helper's libraries say, the run goes on."""
+    helper = Beside(original.config(), [original.archive()], 0)
+    helper._batches = (tmp_path / "pipe").open("wb")
+    helper._answer(b"DeprecationWarning: soon", Stop())
+    assert (tmp_path / "pipe").stat().st_size == 0
+    helper._answer(msgspec.json.encode(beside._Asked("prod", 0, 1)), Stop())
+    helper._hang_up()
+    assert (tmp_path / "pipe").stat().st_size > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_helper_ends_where_another_source_lacks_its_newest_segment(world, told):
+    """A source of which the newest segment was lost, and that nobody can ask now, keeps no run from its end."""
+    lost = replace(world.source(), name="lost")
+    assert export(replace(world.config(parquet=False, duckdb=False), sources=(lost,))).exit_code == 0
+    archive = world.archive("lost")
+    archive.path(archive.last).unlink()
+    held = sum(footer.completions for footer in archive.footers if footer.number < archive.last)
+    away = replace(lost, base_url="http://127.0.0.1:9/v1")
+    result = export(replace(world.config(), sources=(world.source(), away)))
+    assert (result.exit_code, loaded(result)["parquet"][1]) == (78, 200 + held)
+    assert told[-1].lanes
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("told")
+def test_what_a_helper_cannot_open_is_told_by_the_run_alone(world, capfd):
+    """A folder that leads nowhere is no traceback of the helper's: the run meets it too, and says what it is."""
+    world.data.mkdir()
+    (world.data / "archive").mkdir()
+    (world.data / "parquet").symlink_to("parquet")
+    with pytest.raises(FolderError, match="cannot be a data folder"):
+        world.run()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.slow
