@@ -29,6 +29,17 @@ def left(folder):
     return sorted(path.name for path in (folder / "scratch").iterdir())
 
 
+def test_a_file_is_private_from_its_first_byte(tmp_path):
+    """While it is written nobody else may read it, whatever the umask and whatever mode it will have."""
+    before = os.umask(0)
+    try:
+        with files.replacing(tmp_path / "a", scratch=tmp_path / "scratch", mode=0o644) as temp:
+            assert stat.S_IMODE(temp.stat().st_mode) == 0o600
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o644
+
+
 def test_a_file_is_written_whole_with_its_mode(tmp_path):
     """The content is there, nobody else may read it, and no temp file is left."""
     write(tmp_path, b"one")

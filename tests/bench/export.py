@@ -41,7 +41,7 @@ def measure(report: Report) -> None:
             )
             report.took(number, "floor: bare httpx walk", cost, seconds=after)
             report.note(f"{count / night.whole.seconds:,.0f} completions/s; publishing {night.publishing:.2f} s")
-        program.prove(count)
+            program.prove(count)
     report.result("whole process, publishing apart", apart, "x floor", least="3.5", goal="2.0")
     report.result("whole process, publishing included", whole, "x floor")
     report.result("from the first request, publishing apart", first, "x floor")

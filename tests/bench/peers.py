@@ -48,7 +48,7 @@ def measure(report: Report) -> None:
                 f"x floor: ours {ours.seconds / least:.1f}, SDK {hand_written.seconds / least:.1f}, "
                 f"dlt to both {(duckdb.seconds + parquet.seconds) / least:.1f}"
             )
-        program.prove(count)
+            program.prove(count)
     report.result("than SDK + pandas", sdk, "x faster", least="5", goal="12")
     report.result("than dlt to both, one after the other", dlt, "x faster", least="9", goal="20")
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from .trace import Event
 
-#: What tells that something else is there: the file, and the folder (of the data folder) of all that it tells of.
-BOOKMARKS = {"ledger.jsonl": "archive", "manifest.json": "parquet"}
+#: What tells that something else is there: the file, and the folders (of the data folder) of all that it tells of.
+BOOKMARKS = {"ledger.jsonl": ("archive", "blobs"), "manifest.json": ("parquet",)}
 
 
 class Disk:
@@ -52,8 +52,11 @@ class Disk:
             self._names[path.parent].discard(path)
 
     def end(self) -> None:
-        """Complain about names that were never made durable."""
+        """Complain about names that were never made durable, and about such bytes of what bookmarks tell of."""
         self.complaints += [f"{name} was not made durable in its folder" for name in self._pending(self._root)]
+        for folder in sorted({folder for told in BOOKMARKS.values() for folder in told}):
+            within = self._within(self._root / folder)
+            self.complaints += [f"{file} has bytes that were not made durable" for file in within]
 
     def _rename(self, old: PurePosixPath, new: PurePosixPath) -> None:
         self.renames += 1
@@ -66,7 +69,7 @@ class Disk:
     def _relied_on(self, new: PurePosixPath) -> Iterator[PurePosixPath]:
         """Name the folders, or the file, that a bookmark or the snapshot relies on."""
         if new.name in BOOKMARKS:
-            yield self._root / BOOKMARKS[new.name]
+            yield from (self._root / folder for folder in BOOKMARKS[new.name])
         if new == self._root / "warehouse.duckdb":
             yield self._root / ".writer" / "warehouse.duckdb"
             yield self._root / ".writer" / "warehouse.duckdb.wal"

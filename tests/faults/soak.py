@@ -141,13 +141,19 @@ def places(folder: Path, chance: random.Random, until: float) -> Attack:
 
 
 def moments(folder: Path, chance: random.Random, until: float) -> Attack:
-    """Kill runs at moments chosen by chance."""
-    return _killed(Attack(MOMENTS), folder, until, lambda victim: victim.run_for(chance.uniform(0.2, 1.2)))
+    """Kill runs at moments chosen by chance; only those count that had asked the server something."""
+
+    def kill(victim: Victim) -> bool:
+        asked = victim.lists()
+        return victim.run_for(chance.uniform(0.3, 1.0) * victim.whole) and victim.lists() > asked
+
+    return _killed(Attack(MOMENTS), folder, until, kill)
 
 
 def _killed(attack: Attack, folder: Path, until: float, kill: Callable[[Victim], bool]) -> Attack:
     while attack.goes_on(until):
         with _house(folder, watched) as house, Victim(house) as victim:
+            victim.time_a_run()
             for _ in range(CHAIN):
                 if kill(victim):
                     attack.healed.append(load.healed(victim))

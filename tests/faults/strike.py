@@ -10,13 +10,11 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pipeline.archive import tombstones
 from tests.truth import test_kills_elsewhere as elsewhere
 from tests.truth.test_kills import ROOT
-from tests.truth.world import lives
 
 from .trace import strace, whole
 
@@ -110,11 +108,6 @@ class Struck:
         self.recover()
         lines = log.read_text(errors="replace").splitlines()
         return {kind: sorted(calls_of(lines, str(self.data), kind)) for kind in KINDS}
-
-    def compare(self, since: int) -> None:
-        """Compare as ever; and no version is in the archive twice."""
-        super().compare(since)
-        assert not [id_ for id_, life in lives(self.archive()).items() for one, next_ in pairwise(life) if one == next_]
 
     def dies(self, plan: Blow | str, command: tuple[str, ...] | None = None) -> bool:
         """Run the command under a blow; whether it did not end well. What fails there is told, without a traceback."""

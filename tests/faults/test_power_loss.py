@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from tests.truth.test_kills import ROOT, Victim
+from tests.truth.test_kills_elsewhere import Job
 
 from .power import complaints
 from .trace import Event, events, traced
@@ -108,6 +109,18 @@ def test_no_step_of_a_run_relies_on_what_is_not_durable(tmp_path):
             victim.something_happens()
             told, renames = followed(victim, tmp_path / f"{number}.log", "run")
             assert (told, renames > 10) == ([], True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_nor_does_a_run_that_keeps_images(tmp_path):
+    """Input messages and their images: a blob is durable before the ledger tells of the segment that refers to it."""
+    with Job(tmp_path / "job") as job:
+        before = len(list(job.folder.blobs.rglob("*")))
+        job.something_happens()
+        told, renames = followed(job, tmp_path / "log", "run")
+        assert (told, renames > 0) == ([], True)
+        assert len(list(job.folder.blobs.rglob("*"))) > before
 
 
 @pytest.mark.slow

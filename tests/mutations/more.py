@@ -4,6 +4,38 @@ from .mutation import MORE, Mutation
 
 OTHERS = (
     Mutation(
+        "command of a key run by a shell",
+        MORE,
+        "pipeline/secret.py",
+        "shlex.split(command), stdout=subprocess.PIPE,",
+        "command, shell=True, stdout=subprocess.PIPE,",
+        ("tests/security/test_keys.py::test_what_a_command_prints_is_shown_to_nobody",),
+    ),
+    Mutation(
+        "file open to all while it is written",
+        MORE,
+        "pipeline/files.py",
+        "os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)",
+        "os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)",
+        ("tests/test_files.py::test_a_file_is_private_from_its_first_byte",),
+    ),
+    Mutation(
+        "blob written in its place, not durably",
+        MORE,
+        "pipeline/archive/blobs.py",
+        "files.write_whole(path, content, scratch=self._scratch)",
+        "path.write_bytes(content)",
+        ("tests/faults/test_power_loss.py::test_nor_does_a_run_that_keeps_images",),
+    ),
+    Mutation(
+        "row that comes again taken for a new version",
+        MORE,
+        "pipeline/archive/intake.py",
+        "elif self._is_listed(state) and (state.content_hash == content_hash or self._same(state, row)):",
+        "elif False:",
+        ("tests/truth/test_kills.py::test_a_killed_run_is_mended_by_the_next",),
+    ),
+    Mutation(
         "helper left waiting for a segment that is lost",
         MORE,
         "pipeline/beside.py",

@@ -77,6 +77,7 @@ def test_a_reset_all_over_one_page(tmp_path, encoding):
             far.add(int(far.clock()) - 1)
             line.weather.reset_at = line.sent + place
             far.assert_home(line, bare=True)
+            assert line.weather.reset_at is None, "nobody felt a reset"
         far.assert_home(line)
 
 

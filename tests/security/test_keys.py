@@ -87,7 +87,7 @@ def test_what_a_command_prints_is_shown_to_nobody(place, tmp_path):
     script = tmp_path / "print key; touch shell.py"
     script.write_text("import sys; print(sys.argv[1][::-1]); sys.exit(int(sys.argv[2]))", encoding="utf-8")
     for code, wanted in ((0, 0), (3, 77)):
-        reference = f"cmd:{sys.executable} '{script}' {KEY[::-1]} {code}"
+        reference = f"cmd:{sys.executable} '{script}' {KEY[::-1]} {code} $(touch shell.py) ; touch shell.py"
         file = settings(tmp_path, place, api_key=reference)
         done = pipeline("run", "--json", "--log-format", "json", "--config", file, "--data", place.data, cwd=tmp_path)
         assert done.returncode == wanted, done.stderr

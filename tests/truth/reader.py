@@ -7,7 +7,7 @@ import json
 import select
 import sys
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import duckdb
@@ -15,19 +15,21 @@ import pyarrow.parquet as pq
 
 ATTEMPTS = 3
 PAUSE = 0.02
-#: Beside a data folder: nothing more happens there.
-DONE = "done"
+#: Beside a data folder: nothing more happens there; and which completions may go.
+DONE, LEAVING = "done", "leaving"
 TWICE = "SELECT source, id FROM {} GROUP BY ALL HAVING count(*) > 1"
 WITHOUT_CHOICE = "SELECT id FROM completions ANTI JOIN choices ON completion_id = completions.id"
 
 
 def snapshot(data):
-    """Look into the snapshot; None where none was published yet."""
+    """Look into the snapshot; return the ids there and what is wrong, None where none was published yet."""
     file = data / "warehouse.duckdb"
     if not file.exists():
         return None
     with closing(duckdb.connect(file, read_only=True)) as connection:
-        return connection.sql(TWICE.format("completions")).fetchall() + connection.sql(WITHOUT_CHOICE).fetchall()
+        ids = {id_ for (id_,) in connection.sql("SELECT id FROM completions").fetchall()}
+        wrong = connection.sql(TWICE.format("completions")).fetchall() + connection.sql(WITHOUT_CHOICE).fetchall()
+    return ids, wrong
 
 
 def parquet(data):
@@ -40,7 +42,7 @@ def parquet(data):
     if not files:
         return None
     ids = Counter(id_ for file in files for id_ in pq.ParquetFile(file).read(["id"])["id"].to_pylist())
-    return [id_ for id_, count in ids.items() if count > 1] + asked_of_duckdb(data)
+    return ids.keys(), [id_ for id_, count in ids.items() if count > 1] + asked_of_duckdb(data)
 
 
 def asked_of_duckdb(data):
@@ -56,21 +58,31 @@ def asked_of_duckdb(data):
     return []
 
 
+def leaving(data):
+    """Return the completions that may be missed: they are being forgotten."""
+    with suppress(FileNotFoundError):
+        return set((data.parent / LEAVING).read_text(encoding="utf-8").split())
+    return set()
+
+
 def watch(look, parent):
     """Look into every data folder until told to stop; return how often it saw something, and what was wrong."""
-    looks, problems, seen = 0, [], set()
+    looks, problems, held = 0, [], {}
     while not select.select([sys.stdin], [], [], PAUSE)[0]:
         for data in (path for path in parent.glob("*/data") if not (path.parent / DONE).exists()):
             try:
-                wrong = look(data)
+                seen = look(data)
             except duckdb.Error as error:
-                wrong = [f"{type(error).__name__}: {error}"]
-            if wrong is None and data in seen:
-                wrong = ["it was there and is gone"]
-            if wrong is not None:
+                problems.append(f"{data}: {type(error).__name__}: {error}")
+                continue
+            if seen is not None:
+                ids, wrong = seen
                 looks += 1
-                seen.add(data)
-            problems += [f"{data}: {what}" for what in wrong or ()]
+                missed = sorted(held.get(data, set()) - ids - leaving(data))
+                problems += [f"{data}: {what}" for what in (*wrong, *(f"{id_} is gone" for id_ in missed))]
+                held[data] = set(ids)
+            elif data in held:
+                problems.append(f"{data}: it was there and is gone")
     return {"looks": looks, "problems": problems}
 
 

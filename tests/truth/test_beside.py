@@ -285,13 +285,18 @@ PLACES = ("files.renamed", "archive.cut", "run.page", "parquet.merged", "duckdb.
 @pytest.mark.parametrize("place", PLACES)
 def test_kills_of_pipelined_runs(tmp_path, place):
     """SIGKILL in the run or in its helper, at several passes of a place: the next run mends each."""
+    note, died = tmp_path / "note", []
     with Victim(tmp_path / place) as victim:
         for number in (1, 2, 5, 9):
             victim.something_happens()
-            environment = {**os.environ, failpoints.VARIABLE: f"{place}=kill:{number}"}
+            note.unlink(missing_ok=True)
+            environment = {**os.environ, failpoints.VARIABLE: f"{place}=kill:{number}", "NOTED": str(note)}
             command = [sys.executable, "-m", "tests.truth.pipelined", "run", "--json", "--config", victim.file]
             done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
             assert done.returncode in (0, -signal.SIGKILL), done.stderr
             assert done.returncode or json.loads(done.stdout)["exit_code"] == 0
+            assert done.returncode or note.exists(), "there was no helper"
+            died.append(done.returncode != 0 or json.loads(note.read_text()) == [])
             time.sleep(1)  # a helper lets go of the folder when it sees that its run is gone
             victim.recover()
+    assert died[0], "nobody was killed"

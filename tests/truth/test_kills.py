@@ -18,7 +18,7 @@ import pytest
 from pipeline import failpoints
 
 from .reader import DONE
-from .world import HOUR, World, prove, same, versions
+from .world import HOUR, World, assert_kept_once, prove, same, versions
 
 ROOT = Path(__file__).parents[2]
 AT_ONCE = 2
@@ -82,6 +82,14 @@ class Victim(World):
         assert child.returncode in (0, -signal.SIGKILL), said
         return child.returncode != 0
 
+    def time_a_run(self):
+        """Run undisturbed, and note in ``whole`` how long that takes."""
+        self.something_happens()
+        began = time.monotonic()
+        _, said = (child := self.start()).communicate()
+        assert child.returncode == 0, said
+        self.whole = time.monotonic() - began
+
     def run_for(self, seconds):
         """Run and kill it after a while; returns whether it still ran."""
         self.something_happens()
@@ -107,6 +115,7 @@ class Victim(World):
         assert held.keys() == listed.keys()
         for id_, body in listed.items():
             assert json.loads(body)["created"] <= since or same(held[id_][-1], body)
+        assert_kept_once(self.archive())
         prove(self.data)
 
 
@@ -203,10 +212,9 @@ def test_kills_at_any_time(tmp_path, seed):
     """SIGKILL at random moments of a run; the seed is in the test's name."""
     at = random.Random(seed)
     with watched(tmp_path), Victim(tmp_path / "victim") as victim:
-        began = time.monotonic()
-        assert not victim.run_and_die("")
-        whole = time.monotonic() - began
+        victim.time_a_run()
         died = 0
         while died < 6:
-            died += victim.run_for(at.uniform(0.3, 1.0) * whole)
+            asked = victim.lists()
+            died += victim.run_for(at.uniform(0.3, 1.0) * victim.whole) and victim.lists() > asked
             victim.recover()

@@ -24,11 +24,11 @@ from pipeline.forget import forget
 from pipeline.nightly import Asked, export
 from pipeline.verify import verify
 
-from .reader import DONE
+from .reader import DONE, LEAVING
 from .test_kills import AT_ONCE, ROOT, RUN, SETTINGS, Victim, watched
 from .test_messages import calls
 from .test_messages import held as messages_held
-from .world import DAY, completion, prove, same, versions
+from .world import DAY, assert_kept_once, completion, prove, same, versions
 
 FLIGHT = 2
 #: Bytes of a segment, and rows of input messages that wait for one at most.
@@ -149,6 +149,11 @@ class Job(Victim):
     def prepare(self):
         """Make ready what the command is about."""
 
+    def may_leave(self, ids):
+        """Tell the readers which completions they may miss from now on."""
+        with (self.data.parent / LEAVING).open("a", encoding="utf-8") as file:
+            file.writelines(f"{id_}\n" for id_ in ids)
+
     def after(self, plan=""):
         """Look at what the command left."""
 
@@ -172,6 +177,7 @@ class Job(Victim):
         assert held.keys() - unsure == truth.keys() - unsure
         for id_ in held.keys() & truth.keys():
             assert json.loads(truth[id_])["created"] <= since or same(held[id_][-1], truth[id_])
+        assert_kept_once(self.archive())
         prove(self.data)
 
     def truth(self):
@@ -296,6 +302,7 @@ class Rebuilding(Job):
     def first_night(self):
         super().first_night()
         self.forgotten = {self.latest[0]}
+        self.may_leave(self.forgotten)
         assert forget(self.config(), ids=self.forgotten).held == 1
 
     def prepare(self):
@@ -352,6 +359,7 @@ class Forgetting(Job):
 
     def prepare(self):
         self.doomed, self.survivor = self.latest[1:3], self.latest[0]
+        self.may_leave(self.doomed)
         self.needles = needles(*self.doomed)
         assert found(self.data, self.needles) == self.needles
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from contextlib import closing
+from operator import length_hint
 
 import duckdb
 import pyarrow as pa
@@ -13,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from . import reader
-from .test_kills import ROOT
 
 
 def published(data, ids, answered):
@@ -40,43 +37,23 @@ def written(data, date, ids):
 def test_a_snapshot_is_looked_through(tmp_path, ids, answered, seen):
     """A completion that is there twice, and one without its choices, are told; a sound snapshot has neither."""
     published(tmp_path / "data", ids, answered)
-    assert reader.snapshot(tmp_path / "data") == seen
+    assert reader.snapshot(tmp_path / "data") == (set(ids), seen)
 
 
 def test_parquet_is_looked_through(tmp_path):
     """A completion in the files of two dates is told, by both ways of reading them."""
     written(tmp_path, "2026-01-10", ["a", "b"])
-    assert reader.parquet(tmp_path) == []
+    assert reader.parquet(tmp_path) == ({"a", "b"}, [])
     written(tmp_path, "2026-01-11", ["b", "c"])
-    assert reader.parquet(tmp_path) == ["b", ("prod", "b")]
+    assert reader.parquet(tmp_path) == ({"a", "b", "c"}, ["b", ("prod", "b")])
 
 
-def test_what_is_gone_is_told(tmp_path):
-    """What was published and is not there any more is a problem; what was not published yet is none."""
+def test_what_is_gone_is_told(tmp_path, monkeypatch):
+    """A completion, or all, that was there and is not any more is a problem; what is being forgotten is none."""
     data = tmp_path / "victim" / "data"
     data.mkdir(parents=True)
-    code = "import sys; from pathlib import Path; from tests.truth.reader import *; print(flush=True)\n" + LOOK
-    with subprocess.Popen(
-        [sys.executable, "-c", code, tmp_path], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as looking:
-        looking.stdout.readline()
-        published(data, "a", "a")
-        assert looking.stdout.readline() == "seen\n"
-        (data / "warehouse.duckdb").unlink()
-        assert looking.stdout.readline() == "gone\n"
-        told = json.loads(looking.communicate()[0])
-    assert set(told["problems"]) == {f"{data}: it was there and is gone"}
-
-
-#: Look as the reader does, and say so once it saw something, and once that is gone.
-LOOK = """
-said = set()
-def look(data):
-    found = snapshot(data)
-    word = "seen" if found is not None else "gone" if said else ""
-    if word and word not in said:
-        print(word, flush=True)
-        said.add(word)
-    return found
-json.dump(watch(look, Path(sys.argv[1])), sys.stdout)
-"""
+    looks = iter([None, ({"a", "b", "c"}, []), ({"a"}, []), ({"a"}, []), None])
+    (data.parent / reader.LEAVING).write_text("b\n")
+    monkeypatch.setattr(reader.select, "select", lambda *_: [not length_hint(looks)])
+    told = reader.watch(lambda _: next(looks), tmp_path)
+    assert told == {"looks": 3, "problems": [f"{data}: c is gone", f"{data}: it was there and is gone"]}

@@ -143,6 +143,13 @@ def lives(archive: Archive) -> dict[str, list[bytes | None]]:
     return found
 
 
+def assert_kept_once(archive: Archive) -> None:
+    """Fail where an archive holds a version twice in a row: what was shown again unchanged is no new one."""
+    for id_, life in lives(archive).items():
+        for one, following in itertools.pairwise(life):
+            assert not (one and following and same(one, following)), id_
+
+
 def same(one: bytes, other: bytes) -> bool:
     """Compare bodies as parsed JSON."""
     return bool(json.loads(one) == json.loads(other))
