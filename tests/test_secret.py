@@ -29,6 +29,15 @@ def test_a_reference_is_followed(references, scheme):
     assert resolve(references[scheme], source="prod").reveal() == KEY
 
 
+def test_a_command_is_run_without_a_shell(tmp_path):
+    """What a shell would run, redirect or put in the place of a word is a word like any other."""
+    touched = tmp_path / "touched"
+    words = f"$(touch {touched}) ; touch {touched} > {touched} && `touch {touched}` | $HOME"
+    told = resolve(f"cmd:{sys.executable} -c 'import sys; print(*sys.argv[1:])' {words}", source="prod")
+    assert told.reveal() == words
+    assert not touched.exists()
+
+
 def test_a_file_in_the_home_folder(monkeypatch, tmp_path):
     """``~`` is the home folder."""
     monkeypatch.setenv("HOME", str(tmp_path))
