@@ -238,10 +238,8 @@ def main(received: BinaryIO, out: BinaryIO, gone: Callable[[], object]) -> Loade
     folder = DataFolder(config.data)
     run = _Run(out, os.fdopen(batches, "rb"))
     archives = (Archive(folder.archive, source, scratch=folder.scratch) for source in sources)
-    growing = {
-        archive.source: Growing(archive, archive.entered, partial(run.flattened, archive.source))
-        for archive in archives
-    }
+    # What lies there and is not entered the run may still have to write again.
+    growing = {one.source: Growing(one, one.entered, partial(run.flattened, one.source)) for one in archives}
     stop = Stop()
     threading.Thread(target=_listen, args=(received, run, growing, stop, gone), daemon=True).start()
     with contextlib.ExitStack() as opened:

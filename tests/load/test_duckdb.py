@@ -15,6 +15,7 @@ import pipeline.load.duckdb as door
 from pipeline import failpoints
 from pipeline.errors import DiskFullError, FolderInUseError, RefusedError, TryAgainError
 from pipeline.failpoints import FailpointError
+from pipeline.folder import DataFolder
 from pipeline.load.duckdb import DuckDBDestination, explained, read_only
 from pipeline.load.meanings import DamagedError, meaning
 from pipeline.schema import TABLES, describe
@@ -133,6 +134,14 @@ def long_texts(first, count, words=4_000):
 def narrow(monkeypatch):
     """Leave little memory for a load; DuckDB holds the texts of 2,048 rows in its hands when it writes them."""
     monkeypatch.setattr(door, "_MEMORY", 24_000_000)
+
+
+def test_it_spills_where_the_next_run_clears(tmp_path):
+    """What DuckDB puts aside lies in the folder that whoever takes the lock empties."""
+    folder = DataFolder(tmp_path)
+    with contextlib.closing(DuckDBDestination(folder.warehouse)) as destination:
+        ((spills,),) = destination._connection.execute("SELECT current_setting('temp_directory')").fetchall()
+    assert spills == str(folder.spilled)
 
 
 @pytest.mark.usefixtures("narrow")
