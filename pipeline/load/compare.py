@@ -190,8 +190,8 @@ def compare_rows(expected: Path, place: Place, *, scratch: Path) -> Iterator[Dif
             connection.execute(f"ATTACH {quoted(str(place.path))} AS actual (READ_ONLY)")
             yield from _compare_views(connection)
             yield from _compare_prices(connection)
-        for name, relation in (place.registered(connection) if isinstance(place, Delta) else place.tables()).items():
-            yield from in_little_memory(connection, partial(_compare_table, connection, TABLES[name], relation))
+        relations = place.registered(connection) if isinstance(place, Delta) else place.tables()
+        yield from in_little_memory(connection, partial(_compare_tables, connection, relations))
 
 
 def _compare_views(connection: DuckDBPyConnection) -> Iterator[Difference]:
@@ -216,6 +216,11 @@ def _compare_prices(connection: DuckDBPyConnection) -> Iterator[Difference]:
     ((count,),) = connection.execute(sql).fetchall()
     if count:
         yield Difference(prices.NAME, f"{count} rows are missing, extra or changed")
+
+
+def _compare_tables(connection: DuckDBPyConnection, relations: Mapping[str, str]) -> list[Difference]:
+    found = (_compare_table(connection, TABLES[name], relation) for name, relation in relations.items())
+    return [difference for differences in found for difference in differences]
 
 
 def _compare_table(connection: DuckDBPyConnection, table: Table, relation: str) -> list[Difference]:
