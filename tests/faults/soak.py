@@ -1,7 +1,8 @@
 """The soak: every attack for as long as there is time, and the table of the README from what was seen.
 
-``python -m tests.faults.soak --minutes 120 --seed 1`` (``make soak``) ends with an error at the first thing lost or
-noticed, and says which attack it was; the same seed chooses the same blows. Only a soak that ends well writes a table.
+``python -m tests.faults.soak --minutes 120 --seed 1`` (``make soak``) takes an hour or two at least, for it strikes
+every call that changes names or makes durable. It ends with an error at the first thing lost or noticed, and says which
+attack it was; the same seed chooses the same blows. Only a soak that ends well writes a table.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,8 +38,9 @@ BEGIN, END = "<!-- soak: written by `make soak` -->", "<!-- /soak -->"
 COLUMNS = "| attack | how often | lost | what readers saw | seconds to heal: middle, most |"
 #: Nights in a row, and how many of the first and the last are compared.
 NIGHTS, EDGE = 1_000, 100
-#: Kinds of calls that are few and matter most: a soak strikes all of them before it goes on to the others.
+#: Kinds of calls that are few and matter most: a soak strikes each of them, and others as far as there is time.
 FIRST = {"rename", "sync", "remove"}
+FIRST_CALLS = {call for kind in FIRST for call in KINDS[kind]}
 #: Strikes on one data folder: more make it larger, and proving it slower.
 CHAIN = 12
 
@@ -91,7 +93,7 @@ LEAST = {
 
 
 def steps(name: str, folder: Path, chance: random.Random, until: float) -> Attack:
-    """Strike a command at its system calls in every way until time is up: first all that change names or make durable.
+    """Strike a command in every way at each call that changes names or makes durable; until time is up, at others.
 
     Within these, and then within those that open and write, the order is chosen by chance. Where a command ends
     untouched it has no call of that number: none with a higher one is waited for.
@@ -100,7 +102,7 @@ def steps(name: str, folder: Path, chance: random.Random, until: float) -> Attac
     waiting: list[Blow] = []
     tried: list[Blow] = []
     beyond = 0
-    while not tried or (waiting and attack.goes_on(until)):
+    while not tried or (waiting and (waiting[0].call in FIRST_CALLS or attack.goes_on(until))):
         with _house(folder, watched if name in WATCHED else nullcontext) as house, JOBS[name](house) as victim:
             if not tried:
                 calls = victim.rehearsed()
@@ -126,8 +128,7 @@ def steps(name: str, folder: Path, chance: random.Random, until: float) -> Attac
 
 
 def _tally(tried: list[Blow], waiting: list[Blow], *, first: bool) -> str:
-    calls = {call for kind in FIRST for call in KINDS[kind]}
-    done, left = (sum((blow.call in calls) is first for blow in some) for some in (tried, waiting))
+    done, left = (sum((blow.call in FIRST_CALLS) is first for blow in some) for some in (tried, waiting))
     return f"{done:,} of {done + left:,}"
 
 
@@ -202,22 +203,28 @@ def write(drawn: str) -> None:
     readme.write_text(before + drawn + rest.partition(END)[2], encoding="utf-8")
 
 
+def made(
+    attack: Callable[[Path, random.Random, float], Attack], folder: Path, chance: random.Random, seconds: float
+) -> Attack:
+    """Make one attack for so long, and tell."""
+    return _told(attack(folder, chance, time.monotonic() + seconds))
+
+
 def main() -> None:
     """Make every attack, two of them side by side, and write the table."""
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--minutes", type=float, default=180.0)
     asked.add_argument("--seed", type=int, default=1)
     options = asked.parse_args()
-    # Half of the time for kills, half for calls, in two lanes; loads and nights take as long as they take.
-    share = options.minutes * 60 / (1 + len(JOBS) / 2)
-
-    def made(attack: Callable[[Path, random.Random, float], Attack], name: str) -> Attack:
-        return _told(attack(folder, random.Random(f"{options.seed} {name}"), time.monotonic() + share))
-
+    # Kills at places and moments and each command's calls have equal shares of the time, in two lanes; loads and nights
+    # take as long as they take.
+    share = options.minutes * 60 * AT_ONCE / (2 + len(JOBS))
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        begun = [pool.submit(made, places, PLACES), pool.submit(made, moments, MOMENTS)]
-        begun += [pool.submit(made, partial(steps, name), name) for name in JOBS]
+    with ProcessPoolExecutor(AT_ONCE) as pool:  # threads would take turns: what heals runs in Python, as the servers do
+        ways = {PLACES: places, MOMENTS: moments, **{name: partial(steps, name) for name in JOBS}}
+        begun = [
+            pool.submit(made, way, folder, random.Random(f"{options.seed} {name}"), share) for name, way in ways.items()
+        ]
         try:
             attacks = [one.result() for one in begun]
         except BaseException:
