@@ -216,7 +216,7 @@ class CatchUp:
             if batch.rejected:
                 self.rejected.setdefault(batch.bookmark.source, {})[batch.bookmark.segment] = batch.rejected
             group.batches.append(batch)
-            group.size += sum(table.nbytes for table in (*batch.tables.values(), *batch.updates.values()))
+            group.size += batch.nbytes
             if group.size >= GROUP_BYTES:
                 yield group
                 group = Group()

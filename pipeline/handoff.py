@@ -133,6 +133,11 @@ class Batch:
     rejected: int = 0
     """Completions with at least one value that could not be flattened."""
 
+    @property
+    def nbytes(self) -> int:
+        """Arrow bytes of all its tables."""
+        return sum(table.nbytes for table in (*self.tables.values(), *self.updates.values()))
+
 
 class Destination(Protocol):
     """Where batches go; derived from the archive, so it may lag, be deleted, or be added at any time."""

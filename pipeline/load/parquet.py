@@ -2,7 +2,8 @@
 
 A load rewrites the files of the dates it touches, each whole, by rename. A completion that moves to another date is
 taken out of the old one before it is put into the new one. The manifest comes last: a load that was killed leaves the
-bookmark of before, and is loaded again onto files that hold some of it already.
+bookmark of before, and is loaded again onto files that hold some of it already. While more is about to come, the dates
+that it may still come to wait, so that their files are written once.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from pipeline.load.change import Change
 
 
+#: Arrow bytes of batches that wait for the rest of their dates, at most.
+WAITING_BYTES = 48 * 2**20
+
+
 class ParquetDestination:
     """A hive-partitioned dataset under ``root`` that can be read at any moment."""
 
@@ -50,6 +55,8 @@ class ParquetDestination:
         self._folder_mode = folder_mode
         self._file_mode = file_mode
         self._manifest = manifest.read(root, self._layout)
+        self._waiting: list[Batch] = []
+        """Of one source; none of it is held yet."""
 
     @property
     def is_outdated(self) -> bool:
@@ -58,22 +65,38 @@ class ParquetDestination:
 
     def bookmarks(self) -> Mapping[str, int]:
         """Return the last segment held by source."""
-        return dict(self._manifest.bookmarks)
+        waiting = {batch.bookmark.source: batch.bookmark.segment for batch in self._waiting}
+        return {**self._manifest.bookmarks, **waiting}
 
     def load(self, batches: Sequence[Batch], *, settle: bool = True) -> None:
-        """Merge batches of one source into the files of their dates, then move the bookmark; always settled."""
-        del settle
-        held = self._manifest.bookmarks.get(batches[0].bookmark.source, 0) if batches else 0
-        if change := work_out(batches, held):
+        """Merge batches of one source into the files of their dates, then move the bookmark.
+
+        Unsettled, only what reaches no date of the newest batches is merged at once.
+        """
+        source = batches[0].bookmark.source if batches else None
+        if source and self._waiting and self._waiting[0].bookmark.source != source:
+            self.settle()
+        held = self.bookmarks().get(source, 0) if source else 0
+        self._waiting += (batch for batch in batches if batch.bookmark.segment > held)
+        self._merge(len(self._waiting) if settle else _whole(self._waiting))
+
+    def settle(self) -> None:
+        """Merge what still waits for the rest of its dates."""
+        self._merge(len(self._waiting))
+
+    def close(self) -> None:
+        """Let go of what was not settled; no file stays open between loads."""
+        self._waiting.clear()
+
+    def _merge(self, number: int) -> None:
+        """Merge the first of the waiting batches."""
+        due, waiting = self._waiting[:number], self._waiting[number:]
+        self._waiting = []  # where it fails, nothing unsettled stays
+        if change := work_out(due, 0):
             with files.explained(self._root):
                 self._prepare()
                 self._load(change)
-
-    def settle(self) -> None:
-        """Return at once: a load is durable when it returns."""
-
-    def close(self) -> None:
-        """Return at once: no file stays open between loads."""
+        self._waiting = waiting
 
     def _load(self, change: Change) -> None:
         source, segment = change.bookmark.source, change.bookmark.segment
@@ -153,6 +176,18 @@ class ParquetDestination:
             if path != self._root:
                 self._make_folder(path.parent, unsynced)
             files.make_folder(path, unsynced=unsynced).chmod(self._folder_mode)
+
+
+def _whole(batches: Sequence[Batch]) -> int:
+    """Count the batches behind which only dates come that more may come to: those of the last two.
+
+    A first export walks from both ends, and archives what they bring in turn.
+    """
+    if sum(batch.nbytes for batch in batches) > WAITING_BYTES:
+        return len(batches)
+    dates = [frozenset(batch.tables["completions"]["created_date"].unique().to_pylist()) for batch in batches]
+    growing = frozenset[dt.date]().union(*dates[-2:])
+    return max((number for number, some in enumerate(dates, 1) if not some <= growing), default=0)
 
 
 def _steps(change: Change, left: set[str], touched: set[str]) -> Iterator[tuple[str, str, pa.Table, pa.Array | None]]:

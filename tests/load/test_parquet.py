@@ -223,6 +223,67 @@ def test_untouched_files_stay(tmp_path):
     assert completions_of(tmp_path).stat().st_ino == before[completions_of(tmp_path)]
 
 
+def inode_of(path):
+    return path.stat().st_ino if path.exists() else None
+
+
+def test_a_date_that_grows_is_written_once(tmp_path):
+    """While more is to come, a file is written when its date is whole, from either end, and never again."""
+    source, model, destination = Source(), Memory(), open_in(tmp_path)
+    loads = [
+        [source.batch(Version("a"))],
+        [source.batch(Version("i", TENTH + 8 * DAY)), source.batch(Version("b"), Version("c", TENTH + DAY))],
+        [source.batch(Version("h", TENTH + 7 * DAY)), source.batch(Version("d", TENTH + DAY))],
+        [source.batch(Version("g", TENTH + 7 * DAY)), source.batch(Version("e", TENTH + 2 * DAY))],
+    ]
+    first, newest, growing = (completions_of(tmp_path, date=f"2026-01-{day}") for day in (10, 18, 12))
+    seen = []
+    for batches in loads:
+        model.load(batches)
+        destination.load(batches, settle=False)
+        seen.append([inode_of(path) for path in (first, newest, growing)])
+    assert seen[:2] == [[None, None, None]] * 2
+    assert None not in seen[2][:2]
+    assert seen[3] == [*seen[2][:2], None]
+    destination.settle()
+    assert [inode_of(first), inode_of(newest)] == seen[2][:2]
+    assert TestParquet().contents(tmp_path) == model.contents()
+    assert open_in(tmp_path).bookmarks() == model.bookmarks()
+
+
+def test_what_waits_is_bounded(tmp_path, monkeypatch):
+    """What would take too much memory waits no longer."""
+    monkeypatch.setattr(parquet, "WAITING_BYTES", 0)
+    open_in(tmp_path).load([Source().batch(Version("a"))], settle=False)
+    assert open_in(tmp_path).bookmarks() == {"prod": 1}
+
+
+def test_what_waits_is_taken_back_by_a_failure(tmp_path):
+    """A load that fails leaves nothing that a later one would take for held."""
+    source, destination = Source(), open_in(tmp_path)
+    batches = [source.batch(Version("a")), source.batch(Version("b", TENTH + DAY))]
+    destination.load(batches, settle=False)
+    assert destination.bookmarks() == {"prod": 2}
+    with pytest.raises(FailpointError), failpoints.armed("parquet.manifest=raise"):
+        destination.settle()
+    assert destination.bookmarks() == {}
+    model = Memory()
+    model.load(batches)
+    destination.load(batches)
+    assert TestParquet().contents(tmp_path) == model.contents()
+
+
+def test_sources_do_not_wait_for_each_other(tmp_path):
+    """What waits of one source is settled before another one's comes."""
+    here, there, model, destination = Source(), Source("other"), Memory(), open_in(tmp_path)
+    for batch in (here.batch(Version("a")), there.batch(Version("b")), here.batch(Version("a", text="edited"))):
+        model.load([batch])
+        destination.load([batch], settle=False)
+    destination.settle()
+    assert open_in(tmp_path).bookmarks() == model.bookmarks()
+    assert TestParquet().contents(tmp_path) == model.contents()
+
+
 def test_emptied_file_goes(tmp_path):
     """No file without rows stays."""
     source, destination = Source(), open_in(tmp_path)
