@@ -53,8 +53,6 @@ def published(tmp_path_factory):
     ("month", "form", "criteria"),
     [
         ("all", "csv", ()),
-        ("all", "parquet", ()),
-        ("all", "csv", known.CRITERIA),
         ("all", "parquet", known.CRITERIA),
         ("foreign", "csv", ()),
         ("foreign", "parquet", known.CRITERIA),

@@ -37,12 +37,13 @@ class Conformance:
         """Read every table's rows from the files alone, as ``Memory.contents`` gives them."""
         raise NotImplementedError
 
-    def load(self, folder, *loads):
-        """Open, load each group of batches, close."""
+    def load(self, folder, *loads, settle=True):
+        """Open, load each group of batches, settled at once or all at the end, close."""
         destination = self.open(folder)
         try:
             for batches in loads:
-                destination.load(batches)
+                destination.load(batches, settle=settle)
+            destination.settle()
             return destination.bookmarks()
         finally:
             destination.close()

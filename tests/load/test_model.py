@@ -41,10 +41,10 @@ def made_by(source, segment):
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(loads=LOADS, again=st.booleans())
-def test_all_hold_the_same(loads, again):
-    """Versions, messages and losses in any groups, loaded once or again, leave the same in all three."""
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(loads=LOADS, again=st.booleans(), settle=st.booleans())
+def test_all_hold_the_same(loads, again, settle):
+    """Versions, messages and losses in any groups, loaded once or again, settled at once or later: all three agree."""
     sources = [Source("one"), Source("two")]
     made = [[made_by(sources[which], segment) for segment in segments] for which, segments in loads]
     model = Memory()
@@ -52,5 +52,6 @@ def test_all_hold_the_same(loads, again):
         model.load(batches)
     with tempfile.TemporaryDirectory() as folder:
         for suite in (test_parquet.TestParquet(), test_duckdb.TestDuckDB()):
-            assert suite.load(Path(folder), *made, *(made if again else [])) == model.bookmarks()
+            loaded = suite.load(Path(folder), *made, *(made if again else []), settle=settle)
+            assert loaded == model.bookmarks()
             assert suite.contents(Path(folder)) == model.contents()

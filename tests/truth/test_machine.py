@@ -327,4 +327,4 @@ class TestManyNights(Nights.TestCase):
         super().runTest()
         assert Nights.crashes > before
 
-    settings = settings(max_examples=10, stateful_step_count=20, deadline=None, suppress_health_check=_QUIET)
+    settings = settings(max_examples=7, stateful_step_count=20, deadline=None, suppress_health_check=_QUIET)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import itertools
 import json
 import random
 import shutil
@@ -172,7 +171,7 @@ STORES = {
     "parquet": ("parquet/*/*/*/*.parquet", {"pipeline rebuild parquet"}),
     "manifest": ("parquet/manifest.json", {"pipeline rebuild parquet"}),
 }
-FLIPS = [(store, seed) for store in STORES for seed in range(12)]
+FLIPS = [(store, seed) for store in STORES for seed in range(6)]
 
 
 @pytest.mark.parametrize(
@@ -197,32 +196,33 @@ def slow_but(few, cases):
     return [pytest.param(*one, marks=() if one in few else pytest.mark.slow) for one in cases]
 
 
-ROWS = list(itertools.product(("warehouse", "snapshot"), ("changed", "missing", "extra"), TABLES))
-FEW = [("snapshot", "changed", "completions"), ("warehouse", "missing", "choices")]
+#: What the fixture has no row of.
+EMPTY = {"tool_calls", "rejects", "logprobs", "organization_usage", "organization_costs"}
 
 
 @pytest.mark.both_duckdbs
 @pytest.mark.slow
-@pytest.mark.parametrize(("file", "what", "table"), slow_but(FEW, ROWS))
-def test_any_row_is_noticed(damaged, table, what, file):
-    """A row that is changed, missing or there twice in any table of DuckDB is named with its table."""
+@pytest.mark.parametrize("file", ["warehouse", "snapshot"])
+@pytest.mark.parametrize("what", ["changed", "missing", "extra"])
+def test_any_row_is_noticed(damaged, what, file):
+    """A row that is changed, missing or there twice is named with its table, in each table of DuckDB."""
     path = getattr(damaged.folder, file)
     path.chmod(0o600)
-    one = f"rowid = (SELECT min(rowid) FROM {table})"
     with duckdb.connect(path) as connection:
-        if not connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]:
-            pytest.skip("the fixture has no row there")
-        connection.execute(
-            {
-                "changed": f"UPDATE {table} SET created_date = created_date + 1 WHERE {one}",
-                "missing": f"DELETE FROM {table} WHERE {one}",
-                "extra": f"INSERT INTO {table} SELECT * FROM {table} WHERE {one}",
-            }[what]
-        )
+        for table in TABLES.keys() - EMPTY:
+            one = f"rowid = (SELECT min(rowid) FROM {table})"
+            ((damage,),) = connection.execute(
+                {
+                    "changed": f"UPDATE {table} SET created_date = created_date + 1 WHERE {one}",
+                    "missing": f"DELETE FROM {table} WHERE {one}",
+                    "extra": f"INSERT INTO {table} SELECT * FROM {table} WHERE {one}",
+                }[what]
+            ).fetchall()
+            assert damage == 1, table
     verdict = verify(damaged.config())
     kind = {"warehouse": "duckdb-differs", "snapshot": "snapshot-differs"}[file]
-    (told,) = {problem.where.split(",")[0] for problem in verdict.problems if problem.kind == kind}
-    assert (told, verdict.exit_code) == (table, 4)
+    told = {problem.where.split(",")[0] for problem in verdict.problems if problem.kind == kind}
+    assert (told, verdict.exit_code) == (TABLES.keys() - EMPTY, 4)
     repair(damaged.config(), "duckdb")
     assert verify(damaged.config()).unexplained == 0
 
