@@ -1,16 +1,15 @@
 """Tests are sealed from the machine: no network but loopback, no home folder, no key, no settings of its user."""
 
-import functools
 import ipaddress
 import os
-import shutil
 import socket
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 import pipeline.load.duckdb as door
-from pipeline.load import tables
+
+from .template import copied_from
 
 settings.register_profile("fast", max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("all", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -63,23 +62,7 @@ def _sealed(monkeypatch, tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def _made_once(tmp_path_factory):
-    """Begin an empty warehouse with a copy of one that was made before: binding its views is most of a small run.
-
-    Tests of what makes one have none of it (``__wrapped__``), nor has the program in a process of its own.
-    """
-    made, prepared = {}, door._prepared
-
-    @functools.wraps(prepared)
-    def copied(path, layout, cost, *, is_new):
-        if is_new:
-            key = (layout, repr(cost), repr(door._WRITER), repr(sorted(tables.LONG)))
-            if key not in made:
-                template = tmp_path_factory.mktemp("made") / path.name
-                prepared(template, layout, cost, is_new=True).close()
-                made[key] = template
-            shutil.copyfile(made[key], path)
-        return prepared(path, layout, cost, is_new=False)
-
+    """Begin an empty warehouse with a copy of one that was made before."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(door, "_prepared", copied)
+        patch.setattr(door, "_prepared", copied_from(tmp_path_factory.mktemp("made")))
         yield

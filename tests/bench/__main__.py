@@ -6,12 +6,14 @@ Without names, all. Sizes are for minutes; ``--full`` are those of the table of 
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
+import pipeline
 from tests.bench.report import Report, Size, machine, save
 
 
@@ -57,6 +59,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--json", type=Path, default=Path("bench.json"))
     asked = parser.parse_args()
+    compileall.compile_dir(Path(pipeline.__path__[0]), quiet=1)  # as pip leaves it, and the peers
     if unknown := set(asked.names) - BENCHMARKS.keys():
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
     where, reports = machine(), []

@@ -113,3 +113,12 @@ def test_a_shell_can_complete(shell):
         "reconcile",
         "report",
     ]
+
+
+def test_asking_a_server_loads_nothing_that_draws():
+    """The door of httpx leaves the command line of that out, and what it draws with: every run would wait for them."""
+    code = (
+        "import sys, pipeline.extract.transport; print([name for name in ('rich', 'pygments') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment())
+    assert done.stdout == "[]\n"

@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests import template
 from tests.truth.reader import DONE
 from tests.truth.test_kills import AT_ONCE, PASSED, ROOT, Victim, watched
 
@@ -220,7 +221,8 @@ def main() -> None:
     # take as long as they take.
     share = options.minutes * 60 * AT_ONCE / (2 + len(JOBS))
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
-    with ProcessPoolExecutor(AT_ONCE) as pool:  # threads would take turns: what heals runs in Python, as the servers do
+    # Threads would take turns: what heals runs in Python, as the servers do.
+    with ProcessPoolExecutor(AT_ONCE, initializer=template.use, initargs=(folder,)) as pool:
         ways = {PLACES: places, MOMENTS: moments, **{name: partial(steps, name) for name in JOBS}}
         begun = [
             pool.submit(made, way, folder, random.Random(f"{options.seed} {name}"), share) for name, way in ways.items()

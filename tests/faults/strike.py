@@ -80,6 +80,8 @@ def has_traceback(stderr: str) -> bool:
 class Struck:
     """Mixin of a job of ``test_kills_elsewhere``: its command meets a blow below Python instead of a failpoint."""
 
+    #: A night is two segments, or few more: enough for every step, and each blow is proved the sooner.
+    settings = elsewhere.Job.settings.replace(f'"{elsewhere.SEGMENT}"', '"4000"')
     healed = 0.0
     """Seconds of the latest run in this process: the one that mends."""
     has_landed = False
