@@ -62,6 +62,8 @@ class TestDelta(Conformance):
 class TestDeltaElsewhere(TestDelta):
     """The same on a folder that others may write to as well."""
 
+    stride = 4
+
     def place(self, folder):
         return Place(str(folder / "delta"), connect)
 
