@@ -153,7 +153,11 @@ def test_spans_reach_a_collector(place, tmp_path):
 @pytest.mark.parametrize(
     ("env", "why"),
     [
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}, "spans could not be exported"),
+        pytest.param(
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"},
+            "spans could not be exported",
+            marks=pytest.mark.slow,
+        ),
         ({"OTEL_TRACES_EXPORTER": "console"}, "only otlp and none are known"),
         pytest.param(
             {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},

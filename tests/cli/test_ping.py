@@ -132,6 +132,7 @@ def test_an_answer_that_never_ends(listener):
     assert (listener.paths, said) == ([f"/{TOKEN}"], [])
 
 
+@pytest.mark.slow
 def test_a_signal_does_not_wait_for_a_ping(call, listener, place):
     """Whoever stops a run that still says that it starts gets it stopped: the source is not asked at all."""
     listener.answer = None

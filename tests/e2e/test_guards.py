@@ -80,8 +80,14 @@ def half(place):
 
 #: Statuses that the walk takes like one that the fast tests show.
 ALIKE = {"405", "409", "422", "500", "502", "504", "529"}
+#: What is waited out, again and again.
+LONG = {"2-:stall", "2-:drip"}
 CASES = [
-    pytest.param(guard, id=guard.name, marks=pytest.mark.slow if guard.fault.split(":")[1] in ALIKE else ())
+    pytest.param(
+        guard,
+        id=guard.name,
+        marks=pytest.mark.slow if guard.fault.split(":")[1] in ALIKE or guard.fault in LONG else (),
+    )
     for guard in GUARDS
 ]
 

@@ -155,6 +155,8 @@ def test_long_texts_are_loaded(tmp_path):
     assert ask(writer_of(tmp_path), "SELECT count(*), min(length(content)) FROM choices") == [(2_100, 44_000)]
 
 
+@pytest.mark.slow
+@pytest.mark.both_duckdbs
 @pytest.mark.usefixtures("narrow")
 def test_a_night_behind_long_texts(tmp_path):
     """Long texts that are written anew, with a few of a night among many short ones, take the memory that they need."""

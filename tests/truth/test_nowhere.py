@@ -534,7 +534,8 @@ def by_metadata(lives):
     return forget(lives.config, metadata={"person": "42"})
 
 
-@pytest.mark.parametrize("way", [by_metadata, pytest.param(by_id, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [by_metadata, by_id])
 def test_what_is_forgotten_is_nowhere(lives, way):
     """Whatever happened to a completion, forgotten it is nowhere, never comes back, and no other row is touched."""
     lives.live()
