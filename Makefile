@@ -57,7 +57,7 @@ prometheus:
 		for package in *.deb; do dpkg-deb -x "$$package" . || exit 1; done && rm -f *.deb && touch made; } || \
 		echo "NOT CHECKED: metrics and alarms by Prometheus itself; install prometheus and prometheus-node-exporter"
 
-soak: .venv/made strace ## Attack a data folder for hours, and write what was seen into the README (ARGS="--minutes 30 --seed 2")
+soak: .venv/made strace ## Attack a data folder for hours, and write what was seen into the README (ARGS="--seed 2")
 	$(BIN)/python -m tests.faults.soak $(ARGS)
 
 fuzz: .venv-fuzz/made ## Try random pages on decoding and flattening, led by coverage (RUNS=20000)

@@ -1,7 +1,7 @@
 """The soak: every attack for as long as there is time, and the table of the README from what was seen.
 
-``python -m tests.faults.soak --minutes 120 --seed 1`` (``make soak``) takes an hour or two at least, for it strikes
-every call that changes names or makes durable. It ends with an error at the first thing lost or noticed, and says which
+``python -m tests.faults.soak --minutes 120 --seed 1`` (``make soak``) takes two or three hours, for it strikes every
+call that changes names or makes durable. It ends with an error at the first thing lost or noticed, and says which
 attack it was; the same seed chooses the same blows. Only a soak that ends well writes a table.
 """
 
