@@ -1,21 +1,23 @@
 """The soak: every attack for as long as there is time, and the table of the README from what was seen.
 
 ``python -m tests.faults.soak --minutes 120 --seed 1`` (``make soak``) takes two or three hours, for it strikes every
-call that changes names or makes durable. It ends with an error at the first thing lost or noticed, and says which
-attack it was; the same seed chooses the same blows. Only a soak that ends well writes a table.
+call that changes names or makes durable; ``--only running sweeping`` makes some of its attacks. Each that ends well
+writes its line at once, and the first thing lost or noticed ends all with an error that says which attack it was. The
+same seed chooses the same blows.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
+import multiprocessing
 import random
 import shutil
 import statistics
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,18 +32,20 @@ from . import load
 from .strike import ACTIONS, JOBS, KINDS, WATCHED, blows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from .strike import Blow
 
 BEGIN, END = "<!-- soak: written by `make soak` -->", "<!-- /soak -->"
-COLUMNS = "| attack | how often | lost | what readers saw | seconds to heal: middle, most |"
+COLUMNS = "| attack | measured | how often | lost | what readers saw | seconds to heal: middle, most |"
 #: Nights in a row, and how many of the first and the last are compared.
 NIGHTS, EDGE = 1_000, 100
 #: Kinds of calls that are few and matter most: a soak strikes each of them, and others as far as there is time.
 FIRST = {"rename", "sync", "remove"}
 FIRST_CALLS = {call for kind in FIRST for call in KINDS[kind]}
+#: How many of the others are struck at least.
+OTHERS = 40
 #: Strikes on one data folder: more make it larger, and proving it slower.
 CHAIN = 12
 
@@ -58,10 +62,11 @@ class Attack:
         """Tell whether it was not made often enough yet, or there still is time."""
         return len(self.healed) < LEAST[self.name] or time.monotonic() < until
 
-    def line(self) -> str:
+    def line(self, seed: int) -> str:
         """Write it; whatever was lost or seen would have ended the soak."""
+        measured = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, seed {seed}"
         most = f"{statistics.median(self.healed):.1f}, {max(self.healed):.1f}"
-        return f"| {self.name}{self.note} | {len(self.healed):,} | 0 | nothing | {most} |"
+        return f"| {self.name}{self.note} | {measured} | {len(self.healed):,} | 0 | nothing | {most} |"
 
 
 #: What each job of a command is called.
@@ -103,7 +108,7 @@ def steps(name: str, folder: Path, chance: random.Random, until: float) -> Attac
     waiting: list[Blow] = []
     tried: list[Blow] = []
     beyond = 0
-    while not tried or (waiting and (waiting[0].call in FIRST_CALLS or attack.goes_on(until))):
+    while not tried or (waiting and (_is_owed(waiting[0], tried) or attack.goes_on(until))):
         with _house(folder, watched if name in WATCHED else nullcontext) as house, JOBS[name](house) as victim:
             if not tried:
                 calls = victim.rehearsed()
@@ -126,6 +131,11 @@ def steps(name: str, folder: Path, chance: random.Random, until: float) -> Attac
     few, many = _tally(tried, waiting, first=True), _tally(tried, waiting, first=False)
     attack.note = f" (tried: {few} renames, fsyncs and unlinks, {many} others; {beyond:,} were beyond its last call)"
     return attack
+
+
+def _is_owed(blow: Blow, tried: list[Blow]) -> bool:
+    """Tell whether a blow is made however little time there is."""
+    return blow.call in FIRST_CALLS or sum(one.call not in FIRST_CALLS for one in tried) < OTHERS
 
 
 def _tally(tried: list[Blow], waiting: list[Blow], *, first: bool) -> str:
@@ -172,12 +182,7 @@ def _house(folder: Path, watching: Callable[[Path], AbstractContextManager[objec
     shutil.rmtree(parent)
 
 
-def loads(folder: Path, times: int) -> list[Attack]:
-    """Make the attacks of ``load``."""
-    return [Attack(name, attack(folder / attack.__name__, times)) for name, attack in LOADS.items()]
-
-
-def nights(folder: Path) -> Attack:
+def nights(folder: Path, _: random.Random) -> Attack:
     """Run night after night; say how time, memory and files grew."""
     seconds, memory, files = load.nights(folder / "nights", NIGHTS)
     first, last = statistics.median(seconds[:EDGE]), statistics.median(seconds[-EDGE:])
@@ -188,62 +193,73 @@ def nights(folder: Path) -> Attack:
     return Attack(IN_A_ROW, seconds, note)
 
 
-def table(attacks: list[Attack], seed: int) -> str:
-    """Draw what stands in the README."""
-    when = (
-        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, seed {seed}, in {dt.timedelta(seconds=round(time.monotonic() - BEGAN))}"
-    )
-    lines = [COLUMNS, "|---|---|---|---|---|", *(attack.line() for attack in attacks)]
-    return "\n".join([BEGIN, f"Measured on {when} hours.", "", *lines, END])
+def drawn(lines: Iterable[str], text: str) -> str:
+    """Put lines of the table in the place of those about the same attacks, in the order of the attacks."""
+    before, _, rest = text.partition(BEGIN)
+    former, _, after = rest.partition(END)
+    known = [*lines, *(line for line in former.splitlines() if line.startswith("| "))]
+    kept = [next((line for line in known if line.startswith(f"| {name}")), None) for name in LEAST]
+    table = [COLUMNS, "|---" * (COLUMNS.count("|") - 1) + "|", *filter(None, kept)]
+    return "\n".join([before + BEGIN, "", *table, END + after])
 
 
-def write(drawn: str) -> None:
-    """Put the table in the place of the former one."""
-    readme = ROOT / "README.md"
-    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    readme.write_text(before + drawn + rest.partition(END)[2], encoding="utf-8")
+def attacks(folder: Path, seconds: float) -> dict[str, Callable[[random.Random], Attack]]:
+    """Return by name what makes each attack, those that share ``seconds`` for so long each."""
+
+    def timed(way: Callable[[Path, random.Random, float], Attack]) -> Callable[[random.Random], Attack]:
+        return partial(_timed, way, folder, seconds)
+
+    return {
+        "places": timed(places),
+        "moments": timed(moments),
+        **{name: timed(partial(steps, name)) for name in JOBS},
+        **{attack.__name__: partial(_loaded, name, folder) for name, attack in LOADS.items()},
+        "nights": partial(nights, folder),
+    }
 
 
-def made(
-    attack: Callable[[Path, random.Random, float], Attack], folder: Path, chance: random.Random, seconds: float
+def _timed(
+    way: Callable[[Path, random.Random, float], Attack], folder: Path, seconds: float, chance: random.Random
 ) -> Attack:
-    """Make one attack for so long, and tell."""
-    return _told(attack(folder, chance, time.monotonic() + seconds))
+    return way(folder, chance, time.monotonic() + seconds)
+
+
+def _loaded(name: str, folder: Path, _: random.Random) -> Attack:
+    return Attack(name, LOADS[name](folder / LOADS[name].__name__, LEAST[name]))
 
 
 def main() -> None:
-    """Make every attack, two of them side by side, and write the table."""
+    """Make attacks, two of them side by side, and write a line for each."""
+    names = attacks(Path(), 0)
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--minutes", type=float, default=180.0)
     asked.add_argument("--seed", type=int, default=1)
+    asked.add_argument("--only", nargs="+", choices=names, default=list(names))
     options = asked.parse_args()
     # Kills at places and moments and each command's calls have equal shares of the time, in two lanes; loads and nights
     # take as long as they take.
     share = options.minutes * 60 * AT_ONCE / (2 + len(JOBS))
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
-    # Threads would take turns: what heals runs in Python, as the servers do.
-    with ProcessPoolExecutor(AT_ONCE, initializer=template.use, initargs=(folder,)) as pool:
-        ways = {PLACES: places, MOMENTS: moments, **{name: partial(steps, name) for name in JOBS}}
-        begun = [
-            pool.submit(made, way, folder, random.Random(f"{options.seed} {name}"), share) for name, way in ways.items()
-        ]
+    ways = attacks(folder, share)
+    # Threads would take turns: what heals runs in Python, as the servers do. Each attack has a process of its own, for
+    # the nights measure theirs.
+    alone = {"mp_context": multiprocessing.get_context("spawn"), "max_tasks_per_child": 1}
+    with ProcessPoolExecutor(AT_ONCE, initializer=template.use, initargs=(folder,), **alone) as pool:
+        begun = [pool.submit(ways[name], random.Random(f"{options.seed} {name}")) for name in options.only]
         try:
-            attacks = [one.result() for one in begun]
+            for done in as_completed(begun):
+                _tell(done.result().line(options.seed))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    attacks += map(_told, loads(folder, LEAST[next(iter(LOADS))]))
-    attacks.append(_told(nights(folder)))
     shutil.rmtree(folder)  # what a failure left is kept, to be looked at
-    write(table(attacks, options.seed))
 
 
-def _told(attack: Attack) -> Attack:
-    sys.stderr.write(f"{attack.line()}\n")
-    return attack
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    readme = ROOT / "README.md"
+    readme.write_text(drawn([line], readme.read_text(encoding="utf-8")), encoding="utf-8")
 
-
-BEGAN = time.monotonic()
 
 if __name__ == "__main__":
     main()
