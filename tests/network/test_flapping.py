@@ -21,8 +21,9 @@ PER_REQUEST = 5
 #: for both ends before.
 UNANSWERED = 3
 #: Bytes that an hour may leave in memory, on average: caches fill, and a leak of pages does not hide below it.
-GROWTH = 60_000
-OURS = [tracemalloc.Filter(True, "*/pipeline/*"), tracemalloc.Filter(False, "*/sandbox/*")]
+GROWTH = 6_000
+OURS = [tracemalloc.Filter(True, f"*/{name}/*") for name in ("pipeline", "httpx", "httpcore")]
+OURS.append(tracemalloc.Filter(False, "*/sandbox/*"))
 
 
 class Skipping(Stop):
