@@ -49,6 +49,8 @@ class Loaded(msgspec.Struct):
     """By destination: segments and completions loaded."""
     rejected: dict[str, dict[int, int]] = {}
     """By source and segment: completions with a value that could not be flattened."""
+    is_told: bool = True
+    """Whether the helper came to say so: what it made durable before it died counts all the same."""
 
 
 class _Told(msgspec.Struct):
@@ -122,7 +124,7 @@ class Beside:
         try:
             return msgspec.json.decode(said, type=Loaded)
         except msgspec.MsgspecError:
-            return Loaded()
+            return Loaded(is_told=False)
         finally:
             self.kill()
 

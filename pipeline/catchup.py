@@ -199,6 +199,16 @@ class CatchUp:
         for lane in self.lanes:
             lane.load(group, lacking=lacking[lane.destination.name])
 
+    def look_at(self, archive: Archive, number: int) -> None:
+        """Learn how many were rejected behind segment ``number``, where who loaded them could not tell."""
+        for segment in archive.after(number):
+            self._note(flatten(segment))
+            self.stop.check()
+
+    def _note(self, batch: Batch) -> None:
+        if batch.rejected:
+            self.rejected.setdefault(batch.bookmark.source, {})[batch.bookmark.segment] = batch.rejected
+
     def rejected_since(self, source: str, segment: int) -> int:
         """Count the completions rejected in segments behind ``segment``."""
         return sum(count for number, count in self.rejected.get(source, {}).items() if number > segment)
@@ -213,8 +223,7 @@ class CatchUp:
                     yield group
                     group = Group()
                 continue
-            if batch.rejected:
-                self.rejected.setdefault(batch.bookmark.source, {})[batch.bookmark.segment] = batch.rejected
+            self._note(batch)
             group.batches.append(batch)
             group.size += batch.nbytes
             if group.size >= GROUP_BYTES:

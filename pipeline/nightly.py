@@ -325,12 +325,24 @@ class _Night:
                 for archive in archives:
                     self._stop.check()
                     self._load_from(archive, catch_up)
+                    if not loaded.is_told:
+                        self._look_at(archive, catch_up, before[archive.source])
             self._destinations += [lane.result() for lane in catch_up.lanes]
         return {source: catch_up.rejected_since(source, segment) for source, segment in before.items()}
 
     def _load_from(self, archive: Archive, catch_up: CatchUp) -> None:
-        try:
+        with self._damage_noted(archive):
             catch_up.load(archive)
+
+    def _look_at(self, archive: Archive, catch_up: CatchUp, number: int) -> None:
+        """Learn what a helper rejected that died before it could tell."""
+        with self._damage_noted(archive):
+            catch_up.look_at(archive, number)
+
+    @contextlib.contextmanager
+    def _damage_noted(self, archive: Archive) -> Iterator[None]:
+        try:
+            yield
         except FolderError as error:
             self._damaged[archive.source] = error
 

@@ -23,6 +23,8 @@ _LEADING = 2
 #: Stretches that are sorted by themselves: more than seconds cut by the segments of one act.
 _STRETCHES = 64
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+#: No second, of a completion that is not among those that come.
+_NOWHERE = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Change:
     dates: frozenset[dt.date]
     """Every created_date at which rows come or go."""
     left: frozenset[dt.date]
-    """Those of them that a completion leaves for another one."""
+    """Those of them at which a completion had another ``created`` than it has now: it may move to another file."""
 
 
 def order(table: Table) -> list[str]:
@@ -114,8 +116,8 @@ def work_out(batches: Sequence[Batch], held: int) -> Change | None:
     if not batches:
         return None
     latest, updates = updated(_latest(batches), batches)
-    old = [(id_, date_of(created)) for batch in batches for id_, created in batch.replaced.items()]
-    new = _dates_by_id(latest["completions"], pa.array([id_ for id_, _ in old], pa.string()))
+    old = [replaced for batch in batches for replaced in batch.replaced.items()]
+    new = _created_by_id(latest["completions"], pa.array([id_ for id_, _ in old], pa.string()))
     dates = {date for rows in (*latest.values(), *updates.values()) for date in _dates(rows)}
     return Change(
         bookmark=batches[-1].bookmark,
@@ -123,8 +125,8 @@ def work_out(batches: Sequence[Batch], held: int) -> Change | None:
         replaces=_replaces(batches),
         updates=updates,
         segments=_segments(batches),
-        dates=frozenset(dates.union(date for _, date in old)),
-        left=frozenset(date for id_, date in old if new.get(id_) != date),
+        dates=frozenset(dates.union(date_of(created) for _, created in old)),
+        left=frozenset(date_of(created) for id_, created in old if new.get(id_, _NOWHERE) != created),
     )
 
 
@@ -143,14 +145,36 @@ def date_of(created: int | None) -> dt.date:
 def _latest(batches: Sequence[Batch]) -> dict[str, pa.Table]:
     """Put tables together, without what a later batch replaces."""
     kept: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
-    for position, batch in enumerate(batches):
-        later = _replaces(batches[position + 1 :])
-        here = [*batch.tables["rejects"]["completion_id"].chunks, *batch.tables["completions"]["id"].chunks]
-        is_same = any(pc.any(pc.is_in(ids, value_set=later["completions"])).as_py() for ids in here)
+    told = [_told(batch) for batch in batches]
+    last: dict[str, dict[object, int]] = {}
+    for position, values in enumerate(told):
+        for kind, some in values.items():
+            last.setdefault(kind, {}).update(dict.fromkeys(some, position))
+    for position, (batch, values) in enumerate(zip(batches, told, strict=True)):
+        rejected = batch.tables["rejects"]["completion_id"].to_pylist()
+        here = {**values, "completion": values["completion"].union(rejected)}
+        gone = {kind: [one for one in some if last[kind].get(one, 0) > position] for kind, some in here.items()}
         for name, rows in batch.tables.items():
-            is_touched = is_same or TABLES[name].replaced_by != "completion"
-            kept[name].append(without(rows, TABLES[name].identity, later[name]) if is_touched else rows)
+            left = gone.get(_kind(name))
+            identity = TABLES[name].identity
+            kept[name].append(without(rows, identity, pa.array(left, rows[identity].type)) if left else rows)
     return {name: pa.concat_tables([TABLES[name].columns.empty_table(), *parts]) for name, parts in kept.items()}
+
+
+def _told(batch: Batch) -> dict[str, set[object]]:
+    """Say by kind of what a batch has all rows anew; a segment comes once, so nothing of it is replaced."""
+    days = (name for name, table in TABLES.items() if table.replaced_by == "day")
+    return {
+        "completion": set(_completions(batch).to_pylist()),
+        "messages": set(batch.fetched),
+        **{name: set(batch.tables[name]["created"].to_pylist()) for name in days},
+    }
+
+
+def _kind(name: str) -> str:
+    """Name what rows of a table are replaced by; days are those of one table."""
+    kind = TABLES[name].replaced_by
+    return name if kind == "day" else kind
 
 
 def _replaces(batches: Sequence[Batch]) -> dict[str, pa.Array]:
@@ -184,6 +208,6 @@ def _completions(batch: Batch) -> pa.Array:
     return pa.concat_arrays(ids).unique()
 
 
-def _dates_by_id(completions: pa.Table, ids: pa.Array) -> dict[str, dt.date]:
+def _created_by_id(completions: pa.Table, ids: pa.Array) -> dict[str, int | None]:
     rows = completions.filter(pc.is_in(completions["id"], value_set=ids))
-    return dict(zip(rows["id"].to_pylist(), rows["created_date"].to_pylist(), strict=True))
+    return dict(zip(rows["id"].to_pylist(), rows["created_unix"].to_pylist(), strict=True))

@@ -15,7 +15,7 @@ import msgspec
 
 from pipeline.cost import table as prices
 from pipeline.errors import FolderError
-from pipeline.load import manifest
+from pipeline.load import manifest, parts
 from pipeline.load.duckdb import damage_told, explained, in_little_memory, read_only
 from pipeline.load.tables import quoted
 from pipeline.schema import TABLES, digest
@@ -69,7 +69,7 @@ class Parquet:
         types = "hive_types = {'source': VARCHAR, 'created_date': DATE}"
         found = {}
         for name in TABLES:
-            pattern = f"{name}/source=*/created_date=*/{manifest.DATA}"
+            pattern = f"{name}/source=*/created_date=*/{parts.PATTERN}"
             files = quoted(str(self.path / pattern))
             there = f"read_parquet({files}, hive_partitioning = true, {types})"
             found[name] = there if next(self.path.glob(pattern), None) else f"(FROM {name} LIMIT 0)"

@@ -319,7 +319,8 @@ def _store(connection: DuckDBPyConnection, change: Change) -> None:
         _update(connection, TABLES[name], source, updates)
     reach("duckdb.deleted")
     for name, rows in change.rows.items():
-        _execute(connection, f"INSERT INTO {name} BY NAME SELECT * FROM incoming", [], rows)
+        if rows.num_rows:  # a statement costs a millisecond, and most tables are empty
+            _execute(connection, f"INSERT INTO {name} BY NAME SELECT * FROM incoming", [], rows)
     reach("duckdb.inserted")
     connection.execute("DELETE FROM bookmarks WHERE source = ?", [source])
     connection.execute("INSERT INTO bookmarks VALUES (?, ?)", [source, segment])

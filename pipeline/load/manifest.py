@@ -14,6 +14,7 @@ import msgspec
 import pyarrow.parquet as pq
 
 from pipeline import files, schema
+from pipeline.load import parts
 from pipeline.seal import Sealed, seal, unseal
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 NAME = "manifest.json"
 #: 1 had no seal.
 FORMAT = 2
-DATA = "data.parquet"
 
 
 class File(msgspec.Struct, frozen=True):
@@ -43,6 +43,8 @@ class Manifest(Sealed, frozen=True):
     """Last segment by source."""
     unfinished: frozenset[str] = frozenset()
     """Folders (``source=…/created_date=…``) that a load is writing: after a crash the next one rewrites them too."""
+    begun: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+    """Last segment by source of a load that has not come to its end: until it is held, its folders are unfinished."""
     files: dict[str, File] = msgspec.field(default_factory=dict)
     """By path relative to the root."""
 
@@ -82,7 +84,7 @@ def describe(path: Path, rows: int | None = None) -> File:
 
 def data_files(root: Path) -> Iterator[Path]:
     """List the data files that lie there; nothing else under the root is ours."""
-    return root.glob(f"*/source=*/created_date=*/{DATA}")
+    return root.glob(f"*/source=*/created_date=*/{parts.PATTERN}")
 
 
 def _is_true(manifest: Manifest | None, root: Path, layout: str) -> bool:
@@ -91,7 +93,7 @@ def _is_true(manifest: Manifest | None, root: Path, layout: str) -> bool:
         return False
     there = _sizes(root)
     told = {path: file.bytes for path, file in manifest.files.items()}
-    finished = {path for path in there.keys() | told.keys() if _folder(path) not in manifest.unfinished}
+    finished = {path for path in there.keys() | told.keys() if folder_of(path) not in manifest.unfinished}
     return all(there.get(path) == told.get(path) for path in finished)
 
 
@@ -100,13 +102,13 @@ def _sizes(root: Path) -> dict[str, int]:
 
     Years of dates are thousands of files, and every run looks at all of them.
     """
-    sizes = {}
+    sizes: dict[str, int] = {}
     for table in _below(str(root), ""):
         for source in _below(table, "source="):
             for date in _below(source, "created_date="):
-                with contextlib.suppress(FileNotFoundError):
-                    path = f"{date}/{DATA}"
-                    sizes[path[len(str(root)) + 1 :]] = os.stat(path).st_size  # noqa: PTH116 - a Path takes as long again
+                with contextlib.suppress(FileNotFoundError), os.scandir(date) as files_:
+                    found = ((file.path, file.stat().st_size) for file in files_ if parts.is_part(file.name))
+                    sizes.update((path[len(str(root)) + 1 :], size) for path, size in found)
     return sizes
 
 
@@ -117,6 +119,6 @@ def _below(folder: str, beginning: str) -> list[str]:
     return []
 
 
-def _folder(path: str) -> str:
+def folder_of(path: str) -> str:
     """Return the ``source=…/created_date=…`` part of a data file's relative path."""
     return path.split("/", 1)[1].rsplit("/", 1)[0]

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.load.change import arrange, order
-from pipeline.load.update import close_held
+from pipeline.load.update import KEYS, close_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,6 +58,14 @@ class Touch:
     spared: pa.Array | None = None
     """Rows whose identity is one of these stay nevertheless: what replaces them is yet to come to the same file."""
 
+    @property
+    def columns(self) -> list[str]:
+        """What it looks at."""
+        names = {self.table.identity, "segment"}
+        if self.updates is not None:
+            names |= {KEYS[self.table.name], *self.updates.column_names}
+        return sorted(names.intersection(self.table.columns.names) - {"created_date"})
+
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Return what stays of rows; the very same table where nothing changes."""
         identity = rows[self.table.identity]
@@ -72,11 +80,9 @@ def changes(path: Path, touch: Touch) -> bool:
     """Say whether a row of the file goes or is closed."""
     if not path.exists():
         return False
-    if touch.updates is not None:
-        return True
     with pq.ParquetFile(path) as file:
-        rows = file.read(columns=sorted({touch.table.identity, "segment"}))
-    return bool(touch(rows).num_rows < rows.num_rows)
+        rows = file.read(columns=touch.columns)
+    return touch(rows) is not rows
 
 
 def merge(old: Iterable[pa.Table], new: pa.Table, touch: Touch) -> Iterator[pa.Table]:

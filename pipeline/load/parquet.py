@@ -1,7 +1,7 @@
-"""The Parquet dataset: one file per table, source and date, so that a plain glob always sees a completion at most once.
+"""The Parquet dataset: each row in one file of its table, source and date, so that a plain glob sees it at most once.
 
-A load rewrites the files of the dates it touches, each whole, by rename. A completion that moves to another date is
-taken out of the old one before it is put into the new one. The manifest comes last: a load that was killed leaves the
+A load rewrites the files that it touches, each whole, by rename. A completion that moves to another file is taken out
+of the old one before it is put into the new one. The manifest comes last: a load that was killed leaves the
 bookmark of before, and is loaded again onto files that hold some of it already. While more is about to come, the dates
 that it may still come to wait, so that their files are written once.
 """
@@ -9,18 +9,20 @@ that it may still come to wait, so that their files are written once.
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import UNSET
 
 from pipeline import files
 from pipeline.failpoints import reach
 from pipeline.load import manifest
 from pipeline.load.change import work_out
 from pipeline.load.merge import Touch, changes, merge, pieces, row_groups, write
+from pipeline.load.parts import FULL_BYTES, divide
 from pipeline.schema import TABLES, digest
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from pipeline.load.change import Change
 
 
+#: Table, folder and file; what comes to it; and what of it is spared while others leave it.
+_Step: TypeAlias = "tuple[str, str, Path, pa.Table, pa.Array | None]"
 #: Arrow bytes of batches that wait for the rest of their dates, at most.
 WAITING_BYTES = 48 * 2**20
 
@@ -40,7 +44,7 @@ class ParquetDestination:
 
     name = "parquet"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a name
         self,
         root: Path,
         scratch: Path,
@@ -48,7 +52,9 @@ class ParquetDestination:
         folder_mode: int = files.FOLDER_MODE,
         file_mode: int = files.FILE_MODE,
         logprobs: bool = False,
+        full: int = FULL_BYTES,
     ) -> None:
+        self._full = full
         self._layout = digest(logprobs=logprobs)
         self._root = root
         self._scratch = scratch
@@ -103,28 +109,61 @@ class ParquetDestination:
         unfinished = {folder for folder in self._manifest.unfinished if folder.startswith(_folder(source, ""))}
         left = {_folder(source, date) for date in change.left} | unfinished
         touched = {_folder(source, date) for date in change.dates}
-        if not touched <= unfinished:
-            self._tell(unfinished=self._manifest.unfinished | touched)
-        for parent in self._named(unfinished):  # a killed load may have renamed what it did not come to make durable
+        begun = self._begin(source, segment, touched)
+        for parent in self._named(unfinished):  # a killed load may not have come to give it its mode, or to fsync
+            parent.chmod(self._folder_mode)
             files.sync_folder(parent)
-        told = dict(self._manifest.files)
+        known = {path: one for path, one in self._manifest.files.items() if manifest.folder_of(path) not in unfinished}
+        told = {path: one for path, one in known.items() if manifest.folder_of(path) not in left | touched}
         unsynced: set[Path] = set()
-        for name, folder, new, spared in _steps(change, left, touched):
-            path = f"{name}/{folder}/{manifest.DATA}"
-            told.pop(path, None)
+        for name, folder, path, new, spared in self._steps(change, left, touched):
+            relative = str(path.relative_to(self._root))
+            before = told.pop(relative, None) or known.get(relative)
             # What leaves is gone for good before it comes elsewhere: no loss of power may show it twice.
             names = unsynced if spared is None else None
-            if file := self._rewrite(self._root / path, new, _touch(change, name, folder, spared), names):
-                told[path] = file
+            if file := self._rewrite(path, new, _touch(change, name, folder, spared), before, names):
+                told[relative] = file
             reach("parquet.merged")
         for parent in sorted(unsynced):  # at once: after the first the disk has hardly anything left to do
             files.sync_folder(parent)
         reach("parquet.manifest")
+        # A load that was killed may have got further than this one: rows of later segments still lie in its folders.
+        is_whole = segment >= begun[source]
+        still = self._manifest.unfinished - touched - unfinished
         self._tell(
             bookmarks={**self._manifest.bookmarks, source: segment},
-            unfinished=self._manifest.unfinished - touched - unfinished,
+            unfinished=still if is_whole else still | unfinished,
+            begun={one: last for one, last in begun.items() if one != source or not is_whole} or UNSET,
             files=told,
         )
+
+    def _begin(self, source: str, segment: int, touched: set[str]) -> dict[str, int]:
+        """Say in the manifest what is about to be written; return the last segments of loads that were begun."""
+        before = self._manifest.begun or {}
+        begun = {**before, source: max(segment, before.get(source, 0))}
+        if begun != before or not touched <= self._manifest.unfinished:
+            self._tell(unfinished=self._manifest.unfinished | touched, begun=begun)
+        return begun
+
+    def _steps(self, change: Change, left: set[str], touched: set[str]) -> Iterator[_Step]:
+        """Say which file gets which new rows: in each table first what leaves a file, then what comes to one.
+
+        What leaves spares the identities that come to the same file: readers must not miss them in between.
+        """
+        for name, rows in change.rows.items():
+            coming = dict(_by_folder(rows, change.bookmark.source))
+            nothing = rows.slice(0, 0).drop_columns(["source", "created_date"])
+            folders = sorted(left | touched)
+            parts = {
+                folder: divide(self._root / name / folder, coming.get(folder, nothing), self._full)
+                for folder in folders
+            }
+            for folder in sorted(left):
+                for path, new in parts[folder]:
+                    yield name, folder, path, nothing, new[TABLES[name].identity].combine_chunks()
+            for folder in sorted(touched):
+                for path, new in parts[folder]:
+                    yield name, folder, path, new, None
 
     def _named(self, folders: set[str]) -> list[Path]:
         """Return these folders of every table, as far as they are there, and all that lie above them in the dataset."""
@@ -132,13 +171,15 @@ class ParquetDestination:
         above = {parent for path in there for parent in path.parents if parent.is_relative_to(self._root)}
         return sorted({*there, *above})
 
-    def _rewrite(self, path: Path, new: pa.Table, touch: Touch, unsynced: set[Path] | None) -> manifest.File | None:
-        """Make one file right; say what it is, if it still is there.
+    def _rewrite(
+        self, path: Path, new: pa.Table, touch: Touch, before: manifest.File | None, unsynced: set[Path] | None
+    ) -> manifest.File | None:
+        """Make one file right; say what it is, if it still is there, which is as ``before`` where nothing changes.
 
         Its name is durable then, or its folder is in ``unsynced``.
         """
         if not new.num_rows and not changes(path, touch):
-            return manifest.describe(path) if path.exists() else None
+            return (before or manifest.describe(path)) if path.exists() else None
         groups = row_groups(merge(pieces(path), new, touch))
         if (first := next(groups, None)) is None:
             path.unlink()
@@ -188,19 +229,6 @@ def _whole(batches: Sequence[Batch]) -> int:
     dates = [frozenset(batch.tables["completions"]["created_date"].unique().to_pylist()) for batch in batches]
     growing = frozenset[dt.date]().union(*dates[-2:])
     return max((number for number, some in enumerate(dates, 1) if not some <= growing), default=0)
-
-
-def _steps(change: Change, left: set[str], touched: set[str]) -> Iterator[tuple[str, str, pa.Table, pa.Array | None]]:
-    """Say which file gets which new rows: in each table first what leaves a folder, then what comes to one.
-
-    What leaves spares the identities that come to the same folder: readers must not miss them in between.
-    """
-    for name, rows in change.rows.items():
-        coming = dict(_by_folder(rows, change.bookmark.source))
-        nothing = rows.slice(0, 0).drop_columns(["source", "created_date"])
-        for folder in sorted(left):
-            yield name, folder, nothing, coming.get(folder, nothing)[TABLES[name].identity].combine_chunks()
-        yield from ((name, folder, coming.get(folder, nothing), None) for folder in sorted(touched))
 
 
 def _touch(change: Change, name: str, folder: str, spared: pa.Array | None) -> Touch:

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.load.merge import Touch, merge, row_groups
-from pipeline.load.update import KEYS
 from pipeline.schema import TABLES
 
 if TYPE_CHECKING:
@@ -118,12 +117,8 @@ def _changes(store: Store, file: File, touch: Touch, source: str) -> bool:
     """Say whether a row of a file goes or is closed."""
     if file.source not in {source, None}:
         return False
-    columns = {"source", touch.table.identity, "segment"}
-    if touch.updates is not None:
-        columns |= {KEYS[store.name], *touch.updates.column_names} - {"created_date"}
-        columns &= set(touch.table.columns.names)
     with store.place.opened(store.name, file.path) as opened:
-        rows = opened.read(columns=sorted(columns))
+        rows = opened.read(columns=["source", *touch.columns])
     mine = _of(rows, source, file)
     return touch(mine) is not mine
 

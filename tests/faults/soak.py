@@ -2,8 +2,8 @@
 
 ``python -m tests.faults.soak --minutes 120 --seed 1`` (``make soak``) takes two or three hours, for it strikes every
 call that changes names or makes durable; ``--only running sweeping`` makes some of its attacks. Each that ends well
-writes its line at once, and the first thing lost or noticed ends all with an error that says which attack it was. The
-same seed chooses the same blows.
+writes its line at once. The first thing lost or noticed is told at once; what is under way comes to its end, and then
+the soak ends with an error. The same seed chooses the same blows.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
+import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -246,13 +247,20 @@ def main() -> None:
     alone = {"mp_context": multiprocessing.get_context("spawn"), "max_tasks_per_child": 1}
     with ProcessPoolExecutor(AT_ONCE, initializer=template.use, initargs=(folder,), **alone) as pool:
         begun = [pool.submit(ways[name], random.Random(f"{options.seed} {name}")) for name in options.only]
-        try:
-            for done in as_completed(begun):
+        failed = None
+        for done in as_completed(begun):
+            if done.cancelled():
+                continue
+            if error := done.exception():
+                failed = failed or error
+                traceback.print_exception(error)
+                for waiting in begun:  # what is under way comes to its end, and tells
+                    waiting.cancel()
+            else:
                 _tell(done.result().line(options.seed))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    shutil.rmtree(folder)  # what a failure left is kept, to be looked at
+    if failed:
+        sys.exit(f"a soak failed: what it left is in {folder}")
+    shutil.rmtree(folder)
 
 
 def _tell(line: str) -> None:

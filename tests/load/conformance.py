@@ -31,6 +31,8 @@ class Conformance:
     slow_failpoints: tuple[str, ...] = ()
     stride = 1
     """It fails at every so many steps: where another subclass has the same steps, at some of them."""
+    step = DAY
+    """Seconds from one place to the next, where completions may lie apart."""
 
     def open(self, folder):
         raise NotImplementedError
@@ -49,6 +51,10 @@ class Conformance:
             return destination.bookmarks()
         finally:
             destination.close()
+
+    def begin(self, folder, batches):
+        """Load what is there before something happens."""
+        self.load(folder, batches)
 
     def both(self, folder, *loads):
         """Load into the destination and into the model; rows and bookmarks must be equal."""
@@ -81,7 +87,7 @@ class Conformance:
     def test_load(self, tmp_path):
         """Every row of every table is there, and the bookmark with them."""
         source = Source()
-        self.both(tmp_path, [source.batch(example(), Version("b", TENTH + DAY))], [source.batch(Version("c"))])
+        self.both(tmp_path, [source.batch(example(), Version("b", TENTH + self.step))], [source.batch(Version("c"))])
 
     def test_load_again(self, tmp_path):
         """Loading what is held already changes nothing, even an older version of a row."""
@@ -100,24 +106,24 @@ class Conformance:
         first, second = source.batch(example(), Version("b")), source.batch(example(choices=1, calls=0, rejects=0))
         self.both(tmp_path, [first], [second])
 
-    @pytest.mark.parametrize("created", [TENTH - DAY, TENTH + DAY, None])
-    def test_new_version_of_another_date(self, tmp_path, created):
-        """A new version whose created differs leaves nothing at the old date."""
-        source = Source()
+    @pytest.mark.parametrize("steps", [-1, 1, None])
+    def test_new_version_of_another_place(self, tmp_path, steps):
+        """A new version whose created differs leaves nothing at the old place."""
+        source, created = Source(), None if steps is None else TENTH + steps * self.step
         first, second = source.batch(example(), Version("b")), source.batch(example(created=created))
         self.both(tmp_path, [first], [second])
 
     def test_completions_change_places(self, tmp_path):
-        """Two completions may each move to the other's date in one load."""
+        """Two completions may each move to the other's place in one load."""
         source = Source()
-        a, b = Version("a", TENTH), Version("b", TENTH + DAY)
-        first, second = source.batch(a, b), source.batch(Version("a", b.created), Version("b", a.created))
-        self.both(tmp_path, [first], [second])
+        a, b = Version("a", TENTH), Version("b", TENTH + self.step)
+        both = source.batch(Version("a", b.created), Version("b", a.created))
+        self.both(tmp_path, [source.batch(a)], [source.batch(b)], [both])
 
     def test_versions_in_successive_batches(self, tmp_path):
         """Of several versions in one load the last one stays, wherever the earlier ones were."""
         source = Source()
-        versions = [example(created=TENTH + n * DAY, choices=3 - n) for n in range(3)]
+        versions = [example(created=TENTH + n * self.step, choices=3 - n) for n in range(3)]
         self.both(tmp_path, [source.batch(versions[0])], [source.batch(versions[1]), source.batch(versions[2])])
 
     def test_no_row_is_left(self, tmp_path):
@@ -143,7 +149,7 @@ class Conformance:
     def test_inline_messages_go_with_their_completion(self, tmp_path, together):
         """Messages that come with a completion are replaced with it, also where it moves to another date."""
         source = Source()
-        batches = [source.batch(example(messages=3)), source.batch(example(messages=1, created=TENTH + DAY))]
+        batches = [source.batch(example(messages=3)), source.batch(example(messages=1, created=TENTH + self.step))]
         self.both(tmp_path, *([batches] if together else [[batch] for batch in batches]))
 
     @pytest.mark.parametrize("together", [True, False])
@@ -151,7 +157,7 @@ class Conformance:
         """A completion that went says so until a newer version comes; its history closes, and goes on."""
         source = Source()
         batches = [
-            source.batch(example(), Version("b", TENTH + DAY), Version("c")),
+            source.batch(example(), Version("b", TENTH + self.step), Version("c")),
             source.batch(gone=["chatcmpl-1", "b"]),
             source.batch(example(text="again")),
             source.batch(gone=["c"]),
@@ -241,21 +247,22 @@ class Conformance:
     def story(self):
         """Make a base and a load after it in which completions come, go, return, move and change places."""
         source = Source()
-        a, b, c = Version("a"), Version("b", TENTH + DAY, calls=1), example(id="c", created=None)
-        base = [source.batch(a, b, c, Version("gone", TENTH + 4 * DAY))]
+        a, b, c = Version("a"), Version("b", TENTH + self.step, calls=1), example(id="c", created=None)
+        base = [source.batch(a, c), source.batch(b), source.batch(Version("gone", TENTH + 4 * self.step))]
         moved = source.batch(
-            *(Version("a", b.created, choices=2), Version("b", a.created), Version("d", TENTH + DAY)),
+            *(Version("a", b.created, choices=2), Version("b", a.created), Version("d", TENTH + self.step)),
             fetched={"gone": 2},
             gone=["c", "gone"],
         )
-        moved_again = source.batch(Version("a", TENTH + 2 * DAY), Version("c", TENTH), Version("e", TENTH + 3 * DAY))
+        third, fourth = (TENTH + steps * self.step for steps in (2, 3))
+        moved_again = source.batch(Version("a", third), Version("c", TENTH), Version("e", fourth))
         return base, [moved, moved_again]
 
     @pytest.mark.slow
     def test_failure_at_every_step(self, tmp_path, monkeypatch):
         """A load that fails anywhere leaves no completion twice and no untrue bookmark; the next one heals it."""
         base, later = self.story()
-        self.load(tmp_path / "base", base)
+        self.begin(tmp_path / "base", base)
         for name in self.failpoints:
             for times in count(1, self.stride):
                 folder = shutil.copytree(tmp_path / "base", tmp_path / f"{name}-{times}")
@@ -275,7 +282,7 @@ class Conformance:
     def test_kill_at_every_step(self, tmp_path):
         """A load that is killed anywhere leaves no completion twice and no untrue bookmark; the next one heals it."""
         base, later = self.story()
-        self.load(tmp_path / "base", base)
+        self.begin(tmp_path / "base", base)
         for name in (*self.failpoints, *self.slow_failpoints):
             for times in (1, 2, 5, 13):
                 folder = shutil.copytree(tmp_path / "base", tmp_path / f"{name}-{times}")

@@ -15,7 +15,9 @@ from .made import DAY, TENTH, Memory, Source, Version
 VERSIONS = st.builds(
     Version,
     id=st.sampled_from("abcde"),
-    created=st.one_of(st.none(), st.integers(-1, 3).map(lambda day: TENTH + day * DAY)),
+    created=st.one_of(
+        st.none(), st.builds(lambda day, second: TENTH + day * DAY + second, st.integers(-1, 2), st.integers(0, 3))
+    ),
     text=st.one_of(st.none(), st.text(max_size=3)),
     choices=st.integers(0, 2),
     calls=st.integers(0, 1),
@@ -28,6 +30,7 @@ SEGMENTS = st.tuples(
     st.dictionaries(st.sampled_from("xyz"), st.integers(1, 2), max_size=2),
     st.sets(st.sampled_from("abcxyz"), max_size=3),
 )
+SUITES = (test_parquet.TestParquet(), test_parquet.TestParquetInParts(), test_duckdb.TestDuckDB())
 #: Groups of segments of one of two sources; each group is one load.
 LOADS = st.lists(st.tuples(st.integers(0, 1), st.lists(SEGMENTS, min_size=1, max_size=3)), max_size=5)
 
@@ -51,7 +54,8 @@ def test_all_hold_the_same(loads, again, settle):
     for batches in made:
         model.load(batches)
     with tempfile.TemporaryDirectory() as folder:
-        for suite in (test_parquet.TestParquet(), test_duckdb.TestDuckDB()):
-            loaded = suite.load(Path(folder), *made, *(made if again else []), settle=settle)
+        for number, suite in enumerate(SUITES):
+            there = Path(folder) / str(number)
+            loaded = suite.load(there, *made, *(made if again else []), settle=settle)
             assert loaded == model.bookmarks()
-            assert suite.contents(Path(folder)) == model.contents()
+            assert suite.contents(there) == model.contents()

@@ -19,7 +19,7 @@ import pytest
 
 from pipeline import failpoints, files
 from pipeline.failpoints import FailpointError
-from pipeline.load import merge, parquet
+from pipeline.load import compare, merge, parquet
 from pipeline.load.parquet import ParquetDestination
 from pipeline.schema import CHOICES, LOGPROBS, TABLES, describe
 
@@ -46,6 +46,22 @@ class TestParquet(Conformance):
         if not files or not files.files:
             return []
         return files.to_table(columns=TABLES[name].columns.names).to_pylist(maps_as_pydicts="strict")
+
+
+class TestParquetInParts(TestParquet):
+    """The same where each file is full with its first row, so that a second that is later begins another one."""
+
+    step = 1
+    slow_failpoints = ()
+
+    def open(self, folder):
+        return open_in(folder, full=1)
+
+    def begin(self, folder, batches):
+        for batch in batches:
+            self.load(folder, [batch])
+        names = {path.name for path in files_of(folder)}
+        assert {"data.parquet", "data-2.parquet", "data-3.parquet"} <= names
 
 
 def open_in(folder, **modes):
@@ -195,7 +211,7 @@ def test_rows_are_sorted(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_old_rows_are_read_a_row_group_at_a_time(tmp_path):
     """Merging takes no more memory than row groups of the old file, although the file is many times as large."""
-    source, destination = Source(), open_in(tmp_path)
+    source, destination = Source(), open_in(tmp_path, full=2**40)
     text = "".join(random.Random(1).choices(string.printable, k=100_000))
     for start in range(4):
         rows = [Version(f"{start}-{n}", TENTH + 1000 * start + n, text[n:] + text[:n]) for n in range(400)]
@@ -273,6 +289,43 @@ def test_what_waits_is_taken_back_by_a_failure(tmp_path):
     assert TestParquet().contents(tmp_path) == model.contents()
 
 
+def test_a_load_that_gets_less_far_than_a_killed_one(tmp_path):
+    """What a killed load left of later segments stays looked for until they are held: no completion is there twice."""
+    source, model = Source(), Memory()
+    base, pad = source.batch(Version("x")), source.batch(Version("pad", TENTH + 5 * DAY))
+    edit, move = source.batch(Version("x", text="edited")), source.batch(Version("x", TENTH + DAY, "moved"))
+    model.load([base, pad, edit, move])
+    open_in(tmp_path).load([base])
+    with pytest.raises(FailpointError), failpoints.armed("parquet.manifest=raise"):
+        open_in(tmp_path).load([pad, edit, move])
+    for batch in (pad, edit):
+        open_in(tmp_path).load([batch])
+        assert [row["id"] for row in TestParquet().contents(tmp_path)["completions"]].count("x") <= 1
+        assert compare.Parquet(tmp_path / "parquet").is_being_loaded
+    open_in(tmp_path).load([move])
+    assert not compare.Parquet(tmp_path / "parquet").is_being_loaded
+    assert TestParquet().contents(tmp_path) == model.contents()
+
+
+def test_folders_of_a_killed_load_get_their_mode(tmp_path):
+    """A folder that was made and not yet opened to its group is opened by the next load."""
+    source = Source()
+    with pytest.raises(FailpointError), failpoints.armed("parquet.manifest=raise"):
+        open_in(tmp_path, folder_mode=0o750).load([source.batch(example())])
+    date = completions_of(tmp_path).parent
+    date.chmod(0o700)
+    open_in(tmp_path, folder_mode=0o750).load([source.batch(example(text="edited"))])
+    assert date.stat().st_mode & 0o777 == 0o750
+
+
+def test_small_batches_are_bounded_too(tmp_path, monkeypatch):
+    """A batch takes memory however little is in it: many that wait are merged, although their rows are few."""
+    monkeypatch.setattr(parquet, "WAITING_BYTES", 1_000_000)
+    source = Source()
+    open_in(tmp_path).load([source.batch(Version("a")) for _ in range(10)], settle=False)
+    assert open_in(tmp_path).bookmarks() == {"prod": 10}
+
+
 def test_sources_do_not_wait_for_each_other(tmp_path):
     """What waits of one source is settled before another one's comes."""
     here, there, model, destination = Source(), Source("other"), Memory(), open_in(tmp_path)
@@ -282,6 +335,56 @@ def test_sources_do_not_wait_for_each_other(tmp_path):
     destination.settle()
     assert open_in(tmp_path).bookmarks() == model.bookmarks()
     assert TestParquet().contents(tmp_path) == model.contents()
+
+
+def parts_of(folder, table="completions"):
+    """Return by name what the files of a date hold."""
+    paths = sorted((folder / "parquet" / table).rglob("*.parquet"), key=lambda path: (len(path.name), path.name))
+    return {path.name: pq.ParquetFile(path).read(["id"])["id"].to_pylist() for path in paths}
+
+
+def test_a_date_of_very_many_is_added_to(tmp_path):
+    """Where a date's file is full, what comes later begins another one, and late rows go among their neighbours."""
+    source, destination = Source(), open_in(tmp_path, full=1)
+    destination.load([source.batch(Version("a"), Version("b", TENTH + 10))])
+    destination.load([source.batch(Version("c", TENTH + 10), Version("d", TENTH + 20))])
+    assert parts_of(tmp_path) == {"data.parquet": ["a", "b", "c"], "data-2.parquet": ["d"]}
+    first = completions_of(tmp_path).stat().st_ino
+    destination.load([source.batch(Version("e", TENTH + 19), Version("f", TENTH + 20), Version("g", TENTH + 30))])
+    assert parts_of(tmp_path) == {
+        "data.parquet": ["a", "b", "c", "e"],
+        "data-2.parquet": ["d", "f"],
+        "data-3.parquet": ["g"],
+    }
+    untouched = completions_of(tmp_path).with_name("data-2.parquet").stat().st_ino
+    assert completions_of(tmp_path).stat().st_ino != first
+    destination.load([source.batch(Version("h", TENTH + 30), Version("a", text="edited"))])
+    assert parts_of(tmp_path)["data-3.parquet"] == ["g", "h"]
+    assert completions_of(tmp_path).with_name("data-2.parquet").stat().st_ino == untouched
+
+
+def test_a_file_that_is_not_full_takes_in_what_comes(tmp_path):
+    """As long as a date is small it is one file."""
+    source, destination = Source(), open_in(tmp_path)
+    for second in range(3):
+        destination.load([source.batch(Version(f"v{second}", TENTH + second))])
+    assert parts_of(tmp_path) == {"data.parquet": ["v0", "v1", "v2"]}
+
+
+def test_rows_without_a_second_are_in_the_last_file(tmp_path):
+    """A file that has such rows, or that gets some, is followed by none: wherever they lie they are looked for."""
+    source, model, destination = Source(), Memory(), open_in(tmp_path, full=1)
+    loads = [
+        [Version("a", 5), Version("b", None)],
+        [Version("c", 10), Version("d", None)],
+        [Version("b", None, text="edited"), Version("d", 3)],
+    ]
+    for versions in loads:
+        batch = source.batch(*versions)
+        model.load([batch])
+        destination.load([batch])
+        assert TestParquet().contents(tmp_path) == model.contents()
+    assert parts_of(tmp_path) == {"data.parquet": ["d", "a", "c", "b"]}
 
 
 def test_emptied_file_goes(tmp_path):
@@ -333,9 +436,9 @@ def test_healing_that_fails_too(tmp_path, monkeypatch):
         suite.check_ids(suite.contents(tmp_path))
     monkeypatch.undo()
     assert suite.load(tmp_path, [near]) == {"prod": 2}
-    assert not json.loads((tmp_path / "parquet" / "manifest.json").read_text())["unfinished"]
     suite.check_ids(suite.contents(tmp_path))
     suite.both(tmp_path, [base, near], [far])
+    assert not json.loads((tmp_path / "parquet" / "manifest.json").read_text())["unfinished"]
 
 
 def lose(path):

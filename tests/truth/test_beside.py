@@ -26,7 +26,7 @@ from pipeline.stopping import Stop
 from pipeline.transform.flatten import flatten
 
 from .test_kills import ROOT, Victim
-from .world import NOW, World, prove
+from .world import DAY, NOW, World, prove
 
 
 @pytest.fixture
@@ -225,6 +225,18 @@ def test_rejects_found_by_a_helper_are_told(world, told):
     result = world.run()
     assert (result.exit_code, result.sources[0].rejected) == (3, 1)
     assert sum(sum(found.values()) for found in told[0].rejected.values()) == 1
+
+
+@pytest.mark.slow
+def test_rejects_found_by_a_helper_that_dies_are_told(world, told, monkeypatch):
+    """Where the helper made rows durable and is killed before it says so, the run looks for what was rejected."""
+    monkeypatch.setenv(failpoints.VARIABLE, "parquet.manifest=kill:2")  # this process has read it already
+    world.add(NOW - 9 * DAY, seed="no number")
+    for days in (8, 7, 6, 5):
+        world.add(NOW - days * DAY, 6)
+    result = world.run(duckdb=False)
+    assert (told[0].is_told, loaded(result)["parquet"] < (world.archive().last, 225)) == (False, True)
+    assert (result.exit_code, result.sources[0].rejected) == (3, 1)
 
 
 @pytest.mark.parametrize(
