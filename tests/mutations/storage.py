@@ -103,17 +103,18 @@ STORAGE = (
         "moved completion put in before it is taken out",
         "storage 3",
         "pipeline/load/parquet.py",
-        "        for folder in sorted(left):\n",
-        "        yield from ((name, folder, coming.get(folder, nothing), None) for folder in sorted(touched))\n"
-        "        for folder in sorted(left):\n",
+        "            for folder in sorted(left):\n",
+        "            for folder in sorted(touched):\n"
+        "                yield from ((name, folder, path, new, None) for path, new in parts[folder])\n"
+        "            for folder in sorted(left):\n",
         ("tests/load/test_parquet.py::TestParquet::test_failure_at_every_step",),
     ),
     Mutation(
         "manifest before the data",
         "storage 3",
         "pipeline/load/parquet.py",
-        "            self._tell(unfinished=self._manifest.unfinished | touched)\n",
-        "            self._tell(unfinished=self._manifest.unfinished | touched,"
+        "            self._tell(unfinished=self._manifest.unfinished | touched, begun=begun)\n",
+        "            self._tell(unfinished=self._manifest.unfinished | touched, begun=begun,"
         " bookmarks={**self._manifest.bookmarks, source: segment})\n",
         ("tests/load/test_parquet.py::TestParquet::test_failure_at_every_step",),
     ),
@@ -121,9 +122,25 @@ STORAGE = (
         "folders being rewritten not told",
         "storage 3",
         "pipeline/load/parquet.py",
-        "        if not touched <= unfinished:\n",
+        "        if begun != before or not touched <= self._manifest.unfinished:\n",
         "        if False:\n",
         ("tests/load/test_parquet.py::TestParquet::test_failure_at_every_step",),
+    ),
+    Mutation(
+        "folders of a killed load let go by a load that gets less far",
+        "storage 3",
+        "pipeline/load/parquet.py",
+        "        is_whole = segment >= begun[source]\n",
+        "        is_whole = True\n",
+        ("tests/load/test_parquet.py::test_a_load_that_gets_less_far_than_a_killed_one",),
+    ),
+    Mutation(
+        "late rows in the last file of a date",
+        "storage 3",
+        "pipeline/load/parts.py",
+        'cuts = [_before(new, _bound(pq.read_metadata(path), 0, "min")) for path in there[1:]]',
+        "cuts = [0 for _ in there[1:]]",
+        ("tests/load/test_parquet.py::test_a_date_of_very_many_is_added_to",),
     ),
     Mutation(
         "older rows not taken out of Parquet",
