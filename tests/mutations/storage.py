@@ -148,7 +148,7 @@ STORAGE = (
         "pipeline/load/merge.py",
         "kept = rows.filter(pc.invert(gone)) if pc.any(gone).as_py() else rows",
         "kept = rows",
-        ("tests/load/test_parquet.py::TestParquet::test_what_is_settled_later_is_there_whole",),
+        ("tests/load/test_parquet.py::TestParquet::test_new_version",),
     ),
     Mutation(
         "bookmark outside the transaction",
