@@ -181,7 +181,7 @@ STORAGE = (
         "pipeline/load/duckdb.py",
         "_delete(connection, TABLES[name], source, change.dates, ",
         "_delete(connection, TABLES[name], source, change.dates - change.left, ",
-        ("tests/load/test_duckdb.py::TestDuckDB::test_new_version_of_another_date",),
+        ("tests/load/test_duckdb.py::TestDuckDB::test_new_version_of_another_place",),
     ),
     Mutation(
         "snapshot renamed over, not linked",

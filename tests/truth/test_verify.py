@@ -8,6 +8,7 @@ import random
 import shutil
 from contextlib import contextmanager
 from copy import copy as shallow
+from functools import partial
 
 import duckdb
 import pytest
@@ -16,6 +17,7 @@ from pipeline.adopt import adopt
 from pipeline.errors import ConfigError, UsageError
 from pipeline.folder import DataFolder
 from pipeline.forget import forget
+from pipeline.load import parquet
 from pipeline.repair import repair
 from pipeline.schema import TABLES
 from pipeline.verify import verify
@@ -357,3 +359,19 @@ def test_what_cannot_be_adopted(world, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="holds no"):
         adopt(world.config(), tmp_path / "empty", source="prod")
+
+
+def test_a_date_of_several_files_is_compared(tmp_path, monkeypatch):
+    """Each run adds to a date, and all of its files are read: one that is gone is missed."""
+    monkeypatch.setattr(parquet, "ParquetDestination", partial(parquet.ParquetDestination, full=1))
+    with World(tmp_path) as world:
+        for _ in range(3):
+            world.clock.advance(600)
+            world.add(int(world.clock()) - 5)
+            world.run()
+        assert verify(world.config()).unexplained == 0
+        prove(world.data)
+        last = world.folder.parquet / "completions" / "source=prod" / "created_date=2025-09-16" / "data-3.parquet"
+        last.unlink()
+        told = verify(world.config())
+        assert {(problem.kind, problem.where) for problem in told.problems} >= {("parquet-differs", str(last))}
