@@ -48,11 +48,13 @@ class TestParquet(Conformance):
         return files.to_table(columns=TABLES[name].columns.names).to_pylist(maps_as_pydicts="strict")
 
 
+@pytest.mark.slow
 class TestParquetInParts(TestParquet):
     """The same where each file is full with its first row, so that a second that is later begins another one."""
 
     step = 1
-    slow_failpoints = ()
+    #: A process that is killed, or finds the disk full, does as above.
+    test_kill_at_every_step = test_disk_full = None
 
     def open(self, folder):
         return open_in(folder, full=1)
