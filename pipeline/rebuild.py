@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import assemble, files
 from pipeline.catchup import CatchUp, Lane
-from pipeline.errors import FolderError, PipelineError
+from pipeline.errors import FolderError, PipelineError, TryAgainError
 from pipeline.failpoints import reach
 from pipeline.handoff import Staging
 
@@ -95,7 +95,10 @@ def _swap(name: str, folder: DataFolder) -> None:
         files.make_folder(folder.parquet)
         files.exchange(new, folder.parquet)
     else:
+        new, log = folder.beside / folder.warehouse.name, f"{folder.warehouse.name}.wal"
+        if new.with_name(log).exists():  # DuckDB tells nobody that it could not write everything into the file
+            raise TryAgainError(f"{new.with_name(log)} did not go away", hint="look at the disk, then try again")
         # The log of the old file would not fit the new one; what it holds is in the archive.
-        folder.warehouse.with_name(f"{folder.warehouse.name}.wal").unlink(missing_ok=True)
-        (folder.beside / folder.warehouse.name).replace(folder.warehouse)
+        folder.warehouse.with_name(log).unlink(missing_ok=True)
+        new.replace(folder.warehouse)
         files.sync_folder(folder.private)

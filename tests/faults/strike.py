@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.archive import tombstones
 from tests.truth import test_kills_elsewhere as elsewhere
+from tests.truth.reader import leaving, parquet, snapshot
 from tests.truth.test_kills import ROOT
 
 from .trace import strace, whole
@@ -115,7 +116,7 @@ class Struck:
         """Run the command under a blow; whether it did not end well. What fails there is told, without a traceback."""
         if isinstance(plan, str):
             return super().dies(plan, command)
-        log = self.data.parent / "blow.log"
+        log, before = self.data.parent / "blow.log", self._seen()
         # With --seccomp-bpf strace delivers no signal: it would kill nothing.
         quick = [] if plan.action == "kill" else ["--seccomp-bpf"]
         done = self._under(["-f", "-y", *quick, "-o", log, "-e", f"trace={plan.call}", "-e", plan.inject])
@@ -126,7 +127,16 @@ class Struck:
         self.has_landed = died or any("(INJECTED)" in call and str(self.data) in call for _, call in whole(lines))
         is_told = done.returncode in TOLD and not has_traceback(done.stderr)
         assert died or is_told or not self.has_landed, (plan, done.returncode, done.stderr)
+        # Readers look now and then: what is published between a blow and what mends it might escape them.
+        now = self._seen()
+        missed = {name: ids - now.get(name, set()) - leaving(self.data) for name, ids in before.items()}
+        assert not any(missed.values()), (plan, missed)
         return done.returncode != 0
+
+    def _seen(self) -> dict[str, set[str]]:
+        """Return which completions are published, where anything is."""
+        looks = {look.__name__: look(self.data) for look in (snapshot, parquet)}
+        return {name: set(seen[0]) for name, seen in looks.items() if seen}
 
     def _under(self, watcher: list[object]) -> subprocess.CompletedProcess[str]:
         program = [sys.executable, "-m", "pipeline", *self.command, "--config", self.file]

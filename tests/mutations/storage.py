@@ -135,6 +135,14 @@ STORAGE = (
         ("tests/load/test_parquet.py::test_a_load_that_gets_less_far_than_a_killed_one",),
     ),
     Mutation(
+        "new DuckDB file put in place without its log",
+        "storage 4",
+        "pipeline/rebuild.py",
+        "        if new.with_name(log).exists():",
+        "        if False:",
+        ("tests/truth/test_failing_parts.py::test_a_new_file_whose_log_stays_takes_no_place",),
+    ),
+    Mutation(
         "late rows in the last file of a date",
         "storage 3",
         "pipeline/load/parts.py",

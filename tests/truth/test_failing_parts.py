@@ -14,14 +14,16 @@ import pytest
 from pipeline import catchup, failpoints
 from pipeline.archive.segments import Archive
 from pipeline.doctor import examine
-from pipeline.errors import FolderError
+from pipeline.errors import FolderError, TryAgainError
 from pipeline.failpoints import FailpointError
 from pipeline.load.compare import bookmarks_of_duckdb, bookmarks_of_parquet
+from pipeline.load.duckdb import DuckDBDestination
 from pipeline.nightly import export
+from pipeline.repair import repair
 from pipeline.stopping import Stop
 from tests.archive.made import intake_of, reading, receive, row
 
-from .world import NOW, World, prove, versions
+from .world import NOW, World, prove, rows_of_duckdb, versions
 
 BARE = {"parquet": False, "duckdb": False}
 
@@ -160,3 +162,22 @@ def test_delta_tables_without_their_library(world, monkeypatch):
     prove(world.data)
     checks = {check.check: check for check in examine(replace(world.config(), delta=True))}
     assert (checks["delta"].state, checks["delta"].remedy) == ("problem", "in the checkout: pip install '.[delta]'")
+
+
+def test_a_new_file_whose_log_stays_takes_no_place(world, monkeypatch):
+    """What DuckDB could not write into a new file, and told nobody, is not passed over: the old file serves on."""
+    close = DuckDBDestination.close
+
+    def closed(self):
+        self._connection.execute("PRAGMA disable_checkpoint_on_shutdown")  # as a disk does that fails then
+        close(self)
+
+    world.run()
+    before = rows_of_duckdb(world.folder.snapshot)
+    with monkeypatch.context() as patch:
+        patch.setattr(DuckDBDestination, "close", closed)
+        with pytest.raises(TryAgainError, match="did not go away"):
+            repair(world.config(), "duckdb")
+    assert rows_of_duckdb(world.folder.snapshot) == rows_of_duckdb(world.folder.warehouse) == before
+    assert [done.error for done in repair(world.config(), "duckdb")] == [None]
+    prove(world.data)
