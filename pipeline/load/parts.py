@@ -80,6 +80,7 @@ def _column(told: pq.FileMetaData, group: int) -> pq.ColumnChunkMetaData:
 
 
 def _before(rows: pa.Table, second: pa.Scalar, *, is_behind: bool = False) -> int:
-    """Count the rows that are older than ``second``, or not later where that is asked."""
-    count = (pc.less_equal if is_behind else pc.less)(rows["created"], second)
-    return pc.sum(count).as_py() or 0
+    """Count the rows that are older than ``second``, or not later where that is asked; no second is later than any."""
+    is_before = (pc.less_equal if is_behind else pc.less)(rows["created"], second)
+    dated: int = rows.num_rows - rows["created"].null_count
+    return pc.sum(is_before).as_py() or 0 if second.is_valid else dated

@@ -389,6 +389,26 @@ def test_rows_without_a_second_are_in_the_last_file(tmp_path):
     assert parts_of(tmp_path) == {"data.parquet": ["d", "a", "c", "b"]}
 
 
+def test_a_last_file_without_any_second(tmp_path):
+    """Where only rows without a second are left in the last file, others stay in those before it."""
+    source, model, destination = Source(), Memory(), open_in(tmp_path, full=1)
+    loads = [
+        [Version("a", 5)],
+        [Version("b", 10)],
+        [Version("c", 15)],
+        [Version("d", None)],
+        [Version("c", TENTH)],
+        [Version("e", 12), Version("f", 4), Version("g", None)],
+    ]
+    for versions in loads:
+        batch = source.batch(*versions)
+        model.load([batch])
+        destination.load([batch])
+        assert TestParquet().contents(tmp_path) == model.contents()
+    completions_of(tmp_path).unlink()  # where c is now
+    assert [*parts_of(tmp_path).values()] == [["f", "a"], ["b", "e"], ["d", "g"]]
+
+
 def test_emptied_file_goes(tmp_path):
     """No file without rows stays."""
     source, destination = Source(), open_in(tmp_path)
