@@ -11,7 +11,15 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import DiskError, DiskFullError, FolderError, FolderInUseError, PipelineError, RefusedError
+from pipeline.errors import (
+    DiskError,
+    DiskFullError,
+    FolderError,
+    FolderInUseError,
+    PipelineError,
+    RefusedError,
+    TryAgainError,
+)
 from pipeline.failpoints import reach
 
 FOLDER_MODE = 0o700
@@ -21,6 +29,8 @@ _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
 #: What a system says, or a container around it, that does not know that call or that flag.
 _UNABLE = frozenset({errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP})
+#: What a disk says that takes nothing more.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 #: What a disk, or one behind a network, says when it fails.
 _BROKEN = frozenset({errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EREMOTEIO, errno.EUCLEAN})
 
@@ -193,11 +203,8 @@ def explained(what: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            raise DiskFullError(
-                f"no space left while writing {what}",
-                hint="free some space and run again; everything written before is intact",
-            ) from error
+        if told := failing(error, what):
+            raise told from error
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             raise RefusedError(
                 f"not allowed to write {what}: {error.strerror}",
@@ -207,9 +214,19 @@ def explained(what: Path) -> Iterator[None]:
             raise FolderError(
                 f"{what} cannot be a data folder: {error.strerror}", hint="name another with --data"
             ) from error
-        if error.errno in _BROKEN:
-            raise DiskError(
-                f"the disk fails at {error.filename or what}: {error.strerror}",
-                hint="check the disk, then run again; everything written before is intact",
-            ) from error
         raise
+
+
+def failing(error: OSError, what: Path | str) -> TryAgainError | None:
+    """Say of a disk that it is full, or fails; None where the error is about something else."""
+    if error.errno in _FULL:
+        return DiskFullError(
+            f"no space left while writing {what}",
+            hint="free some space and run again; everything written before is intact",
+        )
+    if error.errno in _BROKEN:
+        return DiskError(
+            f"the disk fails at {error.filename or what}: {error.strerror}",
+            hint="check the disk, then run again; everything written before is intact",
+        )
+    return None

@@ -90,7 +90,7 @@ class DataFolder:
 
     @property
     def exists(self) -> bool:
-        """Whether anything is there; raises FolderError for what is not a data folder of ours."""
+        """Whether anything is there; raises FolderError for what is not ours, DiskError where its disk fails."""
         try:
             inside = {path.name for path in self.root.iterdir()}
         except FileNotFoundError:
@@ -99,6 +99,10 @@ class DataFolder:
             raise FolderError(f"{self.root} is a file, not a folder", hint="name a folder with --data") from error
         except PermissionError as error:
             raise RefusedError(f"not allowed to read {self.root}", hint="run as its owner") from error
+        except OSError as error:
+            if told := files.failing(error, self.root):
+                raise told from error
+            raise
         if inside and not inside & {self.archive.name, self.private.name}:
             raise FolderError(
                 f"{self.root} is not a data folder: it holds other files and no archive",

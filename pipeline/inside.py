@@ -53,8 +53,10 @@ class Inside:
         self.notes: list[str] = []
         self.compared: list[str] = []
         self.proofs: dict[str, Proof] = {}
-        self._expected: dict[str, int] | None = None
-        """The segments by source that the tables made anew hold."""
+        self._expected: compare.Expected | None = None
+        """The tables made anew."""
+        self._through: dict[str, int] | None = None
+        """The segments by source that they hold."""
 
     def verify(self) -> None:
         """Check the archive, then what is derived from it; where the archive is not whole, only that is told."""
@@ -102,26 +104,35 @@ class Inside:
     def _verify_destinations(self, archives: list[Archive]) -> None:
         """Compare each destination with tables made anew up to the segments that it says it holds."""
         last = {archive.source: archive.footers[-1].number for archive in archives if archive.footers}
-        self._count(archives, last)
-        for name, path in self._places():
-            self._verify_place(name, path, archives, last)
-        self._verify_delta(archives, last)
-        assemble.clear_beside(self._folder)
+        try:
+            self._count(archives, last)
+            for name, path in self._places():
+                self._verify_place(name, path, archives, last)
+            self._verify_delta(archives, last)
+        finally:
+            self._forget_expected()
 
     def _count(self, archives: list[Archive], last: Mapping[str, int]) -> None:
-        for source, (held, versions, gone) in compare.counts(self._expect(archives, last)).items():
+        for source, (held, versions, gone) in self._expect(archives, last).counts().items():
             proof = self.proofs[source]
             proof.held, proof.versions, proof.gone = held, versions, gone
 
-    def _expect(self, archives: list[Archive], through: Mapping[str, int]) -> Path:
+    def _expect(self, archives: list[Archive], through: Mapping[str, int]) -> compare.Expected:
         """Flatten every source anew, up to a segment; what was made for the place before serves again."""
-        if self._expected != through:
-            assemble.clear_beside(self._folder)
+        if self._expected is None or self._through != through:
+            self._forget_expected()
             (lane,) = build(["duckdb"], archives, self._config, self._folder, self._stop, through)
             if lane.error:
                 raise lane.error
-            self._expected = dict(through)
-        return self._folder.beside / self._folder.warehouse.name
+            file = self._folder.beside / self._folder.warehouse.name
+            self._expected, self._through = compare.Expected(file, scratch=self._folder.scratch), dict(through)
+        return self._expected
+
+    def _forget_expected(self) -> None:
+        if self._expected:
+            self._expected.close()
+            self._expected = None
+        assemble.clear_beside(self._folder)
 
     def _places(self) -> Iterator[tuple[str, Path]]:
         """Yield the destinations that there are."""
@@ -156,6 +167,19 @@ class Inside:
     def _verify_place(self, name: str, path: Path, archives: list[Archive], last: Mapping[str, int]) -> None:
         self._compare(name, compare.Parquet(path) if name == "parquet" else compare.DuckDB(path), archives, last)
 
+    def _is_proved(self, name: str, place: compare.Place) -> bool:
+        """Whether a place shows what another one shows that holds what it should: the snapshot is the writer's copy."""
+        return (
+            name == "snapshot"
+            and isinstance(place, compare.DuckDB)
+            and "duckdb" in self.compared
+            and not self._differs("duckdb")
+            and place.is_copy_of(self._folder.warehouse)
+        )
+
+    def _differs(self, name: str) -> bool:
+        return any(problem.kind == f"{name}-differs" for problem in self.problems)
+
     def _compare(self, name: str, place: compare.Place, archives: list[Archive], last: Mapping[str, int]) -> None:
         try:
             if place.is_being_loaded:
@@ -164,9 +188,8 @@ class Inside:
             self._add(name, place.differences_of_files(logprobs=self._config.logprobs))
             bookmarks = place.bookmarks()
             self._tell_lag(name, bookmarks, last)
-            if not any(problem.kind == f"{name}-differs" for problem in self.problems):
-                expected = self._expect(archives, bookmarks)
-                self._add(name, compare.compare_rows(expected, place, scratch=self._folder.scratch))
+            if not self._differs(name) and not self._is_proved(name, place):
+                self._add(name, self._expect(archives, bookmarks).differences(place))
         except PipelineError as error:
             self.problems.append(Problem(f"{name}-differs", str(place.path), error.message, _repair(name)))
         self.compared.append(name)

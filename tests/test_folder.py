@@ -1,10 +1,13 @@
 """The data folder: ours or refused, private or shared, and cleared of what a killed run left."""
 
+import errno
+import os
 import stat
+from pathlib import Path
 
 import pytest
 
-from pipeline.errors import FolderError, FolderInUseError
+from pipeline.errors import DiskError, FolderError, FolderInUseError
 from pipeline.folder import DataFolder, owned
 
 
@@ -34,6 +37,17 @@ def test_an_empty_folder_is_taken_and_keeps_its_mode(tmp_path):
     (tmp_path / "data").mkdir(mode=0o755)
     with owned(DataFolder(tmp_path / "data")):
         assert mode(tmp_path / "data") == 0o755
+
+
+def test_a_disk_that_fails_is_told(tmp_path, monkeypatch):
+    """Where the folder itself cannot be read, who asks learns that it is the disk, and where."""
+
+    def fail(folder):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", fail)
+    with pytest.raises(DiskError, match=f"the disk fails at {tmp_path}"):
+        _ = DataFolder(tmp_path).exists
 
 
 def test_the_folder_of_somebody_else_is_refused_untouched(tmp_path):

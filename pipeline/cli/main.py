@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from pipeline import files
 from pipeline.cli.adopt import adopt
 from pipeline.cli.archive import archive
 from pipeline.cli.config import config
@@ -87,6 +88,11 @@ def main() -> None:
     except PipelineError as error:
         Log().explain(error)
         code = error.exit_code
+    except OSError as error:  # what no stage expected; nobody need read a traceback to learn of a disk
+        if (told := files.failing(error, error.filename or "the output")) is None:
+            raise
+        Log().explain(told)
+        code = told.exit_code
     except click.ClickException as error:
         error.show()
         code = error.exit_code

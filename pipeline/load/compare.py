@@ -97,6 +97,11 @@ class DuckDB:
         del logprobs
         return iter(())
 
+    def is_copy_of(self, file: Path) -> bool:
+        """Whether it is the same byte for byte, and no log says more than that file: then it shows the same."""
+        logs = (path.with_name(f"{path.name}.wal") for path in (self.path, file))
+        return not any(log.exists() for log in logs) and _sha256_of(self.path) == _sha256_of(file)
+
     @staticmethod
     def tables() -> dict[str, str]:
         """Return by table what to compare: the tables of the attached file, ``actual``."""
@@ -149,17 +154,6 @@ def bookmarks_of_duckdb(file: Path) -> Mapping[str, int]:
     return DuckDB(file).bookmarks()
 
 
-def counts(expected: Path) -> dict[str, tuple[int, int, int]]:
-    """Return by source how many completions, versions and gone completions the expected tables hold."""
-    sql = """
-        SELECT source, count(*), (SELECT count(*) FROM metadata_history AS history WHERE history.source = one.source),
-            count(gone_at)
-        FROM completions AS one GROUP BY source
-    """
-    with contextlib.closing(read_only(expected)) as connection, explained(expected):
-        return {source: (held, versions, gone) for source, held, versions, gone in connection.execute(sql).fetchall()}
-
-
 def compare_files(root: Path, *, logprobs: bool = False) -> Iterator[Difference]:
     """Compare the files of the Parquet dataset with its manifest: names, sizes, hashes, and nothing besides."""
     try:
@@ -182,16 +176,41 @@ def compare_files(root: Path, *, logprobs: bool = False) -> Iterator[Difference]
             yield Difference(str(root / path), "is not what was written: its SHA-256 differs")
 
 
-def compare_rows(expected: Path, place: Place, *, scratch: Path) -> Iterator[Difference]:
-    """Compare every table and view with the expected one; raises PipelineError where the place cannot be read."""
-    with contextlib.closing(read_only(expected)) as connection, damage_told(place.path):
-        connection.execute(f"SET temp_directory = {quoted(str(scratch))}")
-        if isinstance(place, DuckDB):
-            connection.execute(f"ATTACH {quoted(str(place.path))} AS actual (READ_ONLY)")
-            yield from _compare_views(connection)
-            yield from _compare_prices(connection)
-        relations = place.registered(connection) if isinstance(place, Delta) else place.tables()
-        yield from in_little_memory(connection, partial(_compare_tables, connection, relations))
+class Expected:
+    """The tables made anew, with which every place is compared; opened once, for that takes longer than most answers.
+
+    Raises PipelineError where they cannot be read.
+    """
+
+    def __init__(self, file: Path, *, scratch: Path) -> None:
+        self._file = file
+        self._connection = read_only(file)
+        self._connection.execute(f"SET temp_directory = {quoted(str(scratch))}")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def counts(self) -> dict[str, tuple[int, int, int]]:
+        """Return by source how many completions, versions and gone completions there are."""
+        sql = """
+            SELECT source, count(*),
+                (SELECT count(*) FROM metadata_history AS history WHERE history.source = one.source), count(gone_at)
+            FROM completions AS one GROUP BY source
+        """
+        with explained(self._file):
+            return {source: tuple(counted) for source, *counted in self._connection.execute(sql).fetchall()}
+
+    def differences(self, place: Place) -> Iterator[Difference]:
+        """Compare every table and view with the place's; raises PipelineError where that cannot be read."""
+        with damage_told(place.path), contextlib.ExitStack() as attached:
+            if isinstance(place, DuckDB):
+                self._connection.execute(f"ATTACH {quoted(str(place.path))} AS actual (READ_ONLY)")
+                attached.callback(self._connection.execute, "DETACH actual")
+                yield from _compare_views(self._connection)
+                yield from _compare_prices(self._connection)
+            relations = place.registered(self._connection) if isinstance(place, Delta) else place.tables()
+            yield from in_little_memory(self._connection, partial(_compare_tables, self._connection, relations))
 
 
 def _compare_views(connection: DuckDBPyConnection) -> Iterator[Difference]:

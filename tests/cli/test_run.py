@@ -141,3 +141,12 @@ def test_a_result_that_cannot_be_written(place, tmp_path, words):
     assert done.returncode == 75
     assert "error: the output cannot be written: No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_help_that_cannot_be_written():
+    """What click prints by itself ends no other way: 75, and a line instead of a traceback."""
+    with Path("/dev/full").open("w") as nowhere:
+        done = subprocess.run(
+            [*PROGRAM, "--help"], env=environment(), stdout=nowhere, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr.splitlines()[0]) == (75, "error: no space left while writing the output")

@@ -1,9 +1,10 @@
 """The soak: every attack for as long as there is time, and the table of the README from what was seen.
 
-``python -m tests.faults.soak --minutes 120 --seed 1`` (``make soak``) takes two or three hours, for it strikes every
-call that changes names or makes durable; ``--only running sweeping`` makes some of its attacks. Each that ends well
-writes its line at once. The first thing lost or noticed is told at once; what is under way comes to its end, and then
-the soak ends with an error. The same seed chooses the same blows.
+``python -m tests.faults.soak --seed 1`` (``make soak``) takes hours, for it strikes every call that changes names,
+makes durable or opens, and each sixteenth that writes; ``--only running-names sweeping-files`` makes some of its
+attacks, and ``--minutes`` ends them early. Each that ends well writes its line at once. The first thing lost or noticed
+is told at once; what is under way comes to its end, and then the soak ends with an error. The same seed chooses the
+same blows.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from tests.truth.reader import DONE
 from tests.truth.test_kills import AT_ONCE, PASSED, ROOT, Victim, watched
 
 from . import load
-from .strike import ACTIONS, JOBS, KINDS, WATCHED, blows
+from .strike import JOBS, WATCHED, blows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -42,13 +43,10 @@ BEGIN, END = "<!-- soak: written by `make soak` -->", "<!-- /soak -->"
 COLUMNS = "| attack | measured | how often | lost | what readers saw | seconds to heal: middle, most |"
 #: Nights in a row, and how many of the first and the last are compared.
 NIGHTS, EDGE = 1_000, 100
-#: Kinds of calls that are few and matter most: a soak strikes each of them, and others as far as there is time.
-FIRST = {"rename", "sync", "remove"}
-FIRST_CALLS = {call for kind in FIRST for call in KINDS[kind]}
-#: How many of the others are struck at least.
-OTHERS = 40
 #: Strikes on one data folder: more make it larger, and proving it slower.
-CHAIN = 12
+CHAIN = 6
+#: Which calls of a kind are struck, where not each of them: writes are many, and alike.
+STRIDE = {"write": 16}
 
 
 @dataclass
@@ -79,7 +77,16 @@ COMMANDS = {
     "upgrading": "`run` that upgrades",
     "beginning": "the first `run`",
 }
-STEPS = {name: f"{COMMANDS[name]}: a system call kills it, fails, or finds the disk full" for name in JOBS}
+#: What of a command is struck, and the kinds of calls that are.
+GROUPS = {
+    "names": ("renames, fsyncs and unlinks", ("rename", "sync", "remove")),
+    "files": ("opens and writes", ("create", "open", "write")),
+}
+STEPS = {
+    f"{name}-{group}": f"{COMMANDS[name]}: {what} kill it, fail, or find the disk full"
+    for name in JOBS
+    for group, (what, _) in GROUPS.items()
+}
 PLACES, MOMENTS = "`run`: SIGKILL at a named place", "`run`: SIGKILL at any moment"
 LOADS = {
     "two runs at the same moment": load.two_at_once,
@@ -99,49 +106,42 @@ LEAST = {
 }
 
 
-def steps(name: str, folder: Path, chance: random.Random, until: float) -> Attack:
-    """Strike a command in every way at each call that changes names or makes durable; until time is up, at others.
+def steps(step: str, folder: Path, chance: random.Random, until: float) -> Attack:
+    """Strike a command's calls of a group in every way, in an order chosen by chance, as long as there is time.
 
-    Within these, and then within those that open and write, the order is chosen by chance. Where a command ends
-    untouched it has no call of that number: none with a higher one is waited for.
+    Where a command ends untouched it has no call of that number: none with a higher one is waited for.
     """
-    attack = Attack(STEPS[name])
+    name, _, group = step.partition("-")
+    attack = Attack(STEPS[step])
     waiting: list[Blow] = []
-    tried: list[Blow] = []
+    struck: list[Blow] = []
     beyond = 0
-    while not tried or (waiting and (_is_owed(waiting[0], tried) or attack.goes_on(until))):
+    while not struck or (waiting and attack.goes_on(until)):
         with _house(folder, watched if name in WATCHED else nullcontext) as house, JOBS[name](house) as victim:
-            if not tried:
+            if not struck:
                 calls = victim.rehearsed()
-                for kinds in (FIRST, calls.keys() - FIRST):
-                    known = [blow for kind in sorted(kinds) for blow in blows(calls[kind], ACTIONS)]
-                    waiting += chance.sample(known, len(known))
-            struck = 0
-            while waiting and struck < CHAIN:
-                struck += 1
+                known = [blow for kind in GROUPS[group][1] for blow in blows(kind, _strode(kind, calls[kind], chance))]
+                waiting = chance.sample(known, len(known))
+            for _ in range(CHAIN):
+                if not waiting:
+                    break
                 victim.strike(blow := waiting.pop(0))
+                struck.append(blow)
                 if victim.is_untouched:
                     there = [one for one in waiting if one.call != blow.call or one.number < blow.number]
                     beyond += 1 + len(waiting) - len(there)
                     waiting = there
-                    continue
-                tried.append(blow)
-                if victim.has_landed:
+                elif victim.has_landed:
                     attack.healed.append(victim.healed)
             victim.end()
-    few, many = _tally(tried, waiting, first=True), _tally(tried, waiting, first=False)
-    attack.note = f" (tried: {few} renames, fsyncs and unlinks, {many} others; {beyond:,} were beyond its last call)"
+    every = len(known) - beyond
+    attack.note = f" ({every - len(waiting):,} of {every:,})"
     return attack
 
 
-def _is_owed(blow: Blow, tried: list[Blow]) -> bool:
-    """Tell whether a blow is made however little time there is."""
-    return blow.call in FIRST_CALLS or sum(one.call not in FIRST_CALLS for one in tried) < OTHERS
-
-
-def _tally(tried: list[Blow], waiting: list[Blow], *, first: bool) -> str:
-    done, left = (sum((blow.call in FIRST_CALLS) is first for blow in some) for some in (tried, waiting))
-    return f"{done:,} of {done + left:,}"
+def _strode(kind: str, calls: list[tuple[str, int]], chance: random.Random) -> list[tuple[str, int]]:
+    stride = STRIDE.get(kind, 1)
+    return calls[chance.randrange(stride) :: stride]
 
 
 def places(folder: Path, chance: random.Random, until: float) -> Attack:
@@ -213,7 +213,7 @@ def attacks(folder: Path, seconds: float) -> dict[str, Callable[[random.Random],
     return {
         "places": timed(places),
         "moments": timed(moments),
-        **{name: timed(partial(steps, name)) for name in JOBS},
+        **{step: timed(partial(steps, step)) for step in STEPS},
         **{attack.__name__: partial(_loaded, name, folder) for name, attack in LOADS.items()},
         "nights": partial(nights, folder),
     }
@@ -233,13 +233,13 @@ def main() -> None:
     """Make attacks, two of them side by side, and write a line for each."""
     names = attacks(Path(), 0)
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--minutes", type=float, default=180.0)
+    asked.add_argument("--minutes", type=float, default=480.0)
     asked.add_argument("--seed", type=int, default=1)
     asked.add_argument("--only", nargs="+", choices=names, default=list(names))
     options = asked.parse_args()
-    # Kills at places and moments and each command's calls have equal shares of the time, in two lanes; loads and nights
-    # take as long as they take.
-    share = options.minutes * 60 * AT_ONCE / (2 + len(JOBS))
+    # Kills at places and moments and each group of a command's calls have equal shares of the time, in two lanes; loads
+    # and nights take as long as they take.
+    share = options.minutes * 60 * AT_ONCE / (2 + len(STEPS))
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     ways = attacks(folder, share)
     # Threads would take turns: what heals runs in Python, as the servers do. Each attack has a process of its own, for

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.archive import tombstones
@@ -20,19 +24,26 @@ from tests.truth.test_kills import ROOT
 from .trace import strace, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pipeline.result import RunResult
 
-#: What becomes of a call: the process dies in it, the disk fails, the disk is full.
-ACTIONS = {"kill": "signal=KILL", "EIO": "error=EIO", "ENOSPC": "error=ENOSPC"}
+#: What becomes of a call: the process dies in it, the disk fails, the disk is full. One to die waits to be killed, for
+#: strace delivers no signal while it picks calls by seccomp, which is twice as fast.
+ACTIONS = {"kill": "delay_enter=600000000", "EIO": "error=EIO", "ENOSPC": "error=ENOSPC"}
 KINDS = {
     "rename": ("rename", "renameat", "renameat2"),
     "sync": ("fsync", "fdatasync"),
     "remove": ("unlink", "unlinkat"),
+    "create": ("openat",),
     "open": ("openat",),
     "write": ("write", "pwrite64"),
 }
+#: Opens that create nothing can only fail: no disk is too full for them, and a kill there is one at the change before.
+WAYS = {kind: ("EIO",) if kind == "open" else tuple(ACTIONS) for kind in KINDS}
+_CREATES = "O_CREAT"
+#: Seconds between two looks whether a command has come to the call in which it is killed.
+LOOK = 0.005
 #: Codes with which a command may end when the disk fails: told, not a bug.
 TOLD = {0, 3, 75, 77, 78}
 _CALL = re.compile(r"^(\d+) +(\w+)\((.*)$")
@@ -62,15 +73,15 @@ def calls_of(lines: Iterable[str], root: str, kind: str) -> set[tuple[str, int]]
     for line in lines:
         if (match := _CALL.match(line)) and match[2] in KINDS[kind]:
             passed[match[1], match[2]] += 1
-            if root in match[3]:
+            if root in match[3] and (kind not in {"create", "open"} or (_CREATES in match[3]) == (kind == "create")):
                 found.add((match[2], passed[match[1], match[2]]))
     return found
 
 
-def most_of(lines: Iterable[str], call: str) -> int:
-    """Count the calls of a name in the thread that made most of them."""
-    made = Counter(match[1] for line in lines if (match := _CALL.match(line)) and match[2] == call)
-    return max(made.values(), default=0)
+def most_of(lines: Iterable[str], call: str) -> tuple[int, int]:
+    """Return the thread that made most calls of a name, and how many."""
+    made = Counter(int(match[1]) for line in lines if (match := _CALL.match(line)) and match[2] == call)
+    return max(made.items(), key=itemgetter(1), default=(0, 0))
 
 
 def has_traceback(stderr: str) -> bool:
@@ -117,12 +128,12 @@ class Struck:
         if isinstance(plan, str):
             return super().dies(plan, command)
         log, before = self.data.parent / "blow.log", self._seen()
-        # With --seccomp-bpf strace delivers no signal: it would kill nothing.
-        quick = [] if plan.action == "kill" else ["--seccomp-bpf"]
-        done = self._under(["-f", "-y", *quick, "-o", log, "-e", f"trace={plan.call}", "-e", plan.inject])
+        log.unlink(missing_ok=True)
+        watcher = ["-f", "-y", "--seccomp-bpf", "-o", log, "-e", f"trace={plan.call}", "-e", plan.inject]
+        done = self._under(watcher, partial(_kill_in, plan, log) if plan.action == "kill" else None)
         died = done.returncode in {-signal.SIGKILL, 128 + signal.SIGKILL}
         lines = log.read_text(errors="replace").splitlines()
-        self.is_untouched = most_of(lines, plan.call) < plan.number
+        self.is_untouched = most_of(lines, plan.call)[1] < plan.number
         assert died == (plan.action == "kill" and not self.is_untouched), (plan, done.returncode, done.stderr)
         self.has_landed = died or any("(INJECTED)" in call and str(self.data) in call for _, call in whole(lines))
         is_told = done.returncode in TOLD and not has_traceback(done.stderr)
@@ -138,11 +149,29 @@ class Struck:
         looks = {look.__name__: look(self.data) for look in (snapshot, parquet)}
         return {name: set(seen[0]) for name, seen in looks.items() if seen}
 
-    def _under(self, watcher: list[object]) -> subprocess.CompletedProcess[str]:
-        program = [sys.executable, "-m", "pipeline", *self.command, "--config", self.file]
-        return subprocess.run(
-            [strace(), *watcher, *program], cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False
-        )
+    def _under(
+        self, watcher: list[object], meanwhile: Callable[[subprocess.Popen[str]], None] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        program = [strace(), *watcher, sys.executable, "-m", "pipeline", *self.command, "--config", self.file]
+        with subprocess.Popen(
+            program, cwd=ROOT, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as child:
+            if meanwhile:
+                meanwhile(child)
+            _, said = child.communicate()
+        return subprocess.CompletedProcess(program, child.returncode, None, said)
+
+
+def _kill_in(blow: Blow, log: Path, child: subprocess.Popen[str]) -> None:
+    """Kill what has come to the blow's call and waits there, or see the command end without it."""
+    size = 0
+    while child.poll() is None:
+        if log.exists() and size != (size := log.stat().st_size):
+            thread, made = most_of(log.read_text(errors="replace").splitlines(), blow.call)
+            if made >= blow.number:
+                _kill(thread, child)
+                return
+        time.sleep(LOOK)
 
 
 class Running(Struck, elsewhere.Job):
@@ -197,7 +226,18 @@ JOBS = {job.__name__.lower(): job for job in (Running, Sweeping, Rebuilding, For
 WATCHED = JOBS.keys() - {"beginning"}
 
 
-def blows(calls: Iterable[tuple[str, int]], actions: Iterable[str]) -> Iterator[Blow]:
-    """Yield every blow to these calls."""
-    chosen = tuple(actions)
-    return (Blow(call, number, action) for call, number in calls for action in chosen)
+def _kill(thread: int, watcher: subprocess.Popen[str]) -> None:
+    """Kill the process of a thread, and then who holds it back; return when it is gone, and with it its lock."""
+    status = Path(f"/proc/{thread}/status").read_text(encoding="utf-8")
+    process = os.pidfd_open(int(re.search(r"^Tgid:\s+(\d+)$", status, re.MULTILINE)[1]))
+    try:
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        watcher.kill()
+        select.select([process], [], [])
+    finally:
+        os.close(process)
+
+
+def blows(kind: str, calls: Iterable[tuple[str, int]]) -> Iterator[Blow]:
+    """Yield every blow to these calls of a kind."""
+    return (Blow(call, number, action) for call, number in calls for action in WAYS[kind])

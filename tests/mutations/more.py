@@ -36,6 +36,14 @@ OTHERS = (
         ("tests/truth/test_kills.py::test_a_killed_run_is_mended_by_the_next",),
     ),
     Mutation(
+        "snapshot taken for a copy of the writer's file unseen",
+        MORE,
+        "pipeline/load/compare.py",
+        "and _sha256_of(self.path) == _sha256_of(file)",
+        "",
+        ("tests/truth/test_verify.py::test_damage_is_named_and_mended",),
+    ),
+    Mutation(
         "helper left waiting for a segment that is lost",
         MORE,
         "pipeline/beside.py",

@@ -17,7 +17,7 @@ from pipeline.adopt import adopt
 from pipeline.errors import ConfigError, UsageError
 from pipeline.folder import DataFolder
 from pipeline.forget import forget
-from pipeline.load import parquet
+from pipeline.load import compare, parquet
 from pipeline.repair import repair
 from pipeline.schema import TABLES
 from pipeline.verify import verify
@@ -229,7 +229,23 @@ def test_any_row_is_noticed(damaged, what, file):
     assert verify(damaged.config()).unexplained == 0
 
 
-SOME = [("a segment changed",), ("the ledger missing",), ("a Parquet file changed",)]
+SOME = [
+    ("a segment changed",),
+    ("the ledger missing",),
+    ("a Parquet file changed",),
+    ("a row of the snapshot changed, missing or extra",),
+]
+
+
+def test_a_snapshot_with_a_log_is_no_copy(damaged):
+    """A snapshot of the writer's own bytes is proved with it, unless a log beside either says more than they do."""
+    writer, snapshot = damaged.folder.warehouse, compare.DuckDB(damaged.folder.snapshot)
+    assert snapshot.is_copy_of(writer)
+    for file in (writer, damaged.folder.snapshot):
+        log = file.with_name(f"{file.name}.wal")
+        log.write_bytes(b"more")
+        assert not snapshot.is_copy_of(writer)
+        log.unlink()
 
 
 @pytest.mark.parametrize("name", slow_but(SOME, [(name,) for name in DAMAGES]))
