@@ -91,6 +91,8 @@ def main() -> None:
     except OSError as error:  # what no stage expected; nobody need read a traceback to learn of a disk
         if (told := files.failing(error, error.filename or "the output")) is None:
             raise
+        if error.filename is None:
+            sys.stdout = None  # what waits to be written would fail again at exit, and be the exit code
         Log().explain(told)
         code = told.exit_code
     except click.ClickException as error:
