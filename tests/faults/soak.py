@@ -116,24 +116,26 @@ def steps(step: str, folder: Path, chance: random.Random, until: float) -> Attac
     waiting: list[Blow] = []
     struck: list[Blow] = []
     beyond = 0
-    while not struck or (waiting and attack.goes_on(until)):
-        with _house(folder, watched if name in WATCHED else nullcontext) as house, JOBS[name](house) as victim:
-            if not struck:
-                calls = victim.rehearsed()
-                known = [blow for kind in GROUPS[group][1] for blow in blows(kind, _strode(kind, calls[kind], chance))]
-                waiting = chance.sample(known, len(known))
-            for _ in range(CHAIN):
-                if not waiting:
-                    break
-                victim.strike(blow := waiting.pop(0))
-                struck.append(blow)
-                if victim.is_untouched:
-                    there = [one for one in waiting if one.call != blow.call or one.number < blow.number]
-                    beyond += 1 + len(waiting) - len(there)
-                    waiting = there
-                elif victim.has_landed:
-                    attack.healed.append(victim.healed)
-            victim.end()
+    with _watched(folder, watched if name in WATCHED else nullcontext) as parent:
+        while not struck or (waiting and attack.goes_on(until)):
+            with _house(parent) as house, JOBS[name](house) as victim:
+                if not struck:
+                    calls = victim.rehearsed()
+                    strode = ((kind, _strode(kind, calls[kind], chance)) for kind in GROUPS[group][1])
+                    known = [blow for kind, some in strode for blow in blows(kind, some)]
+                    waiting = chance.sample(known, len(known))
+                for _ in range(CHAIN):
+                    if not waiting:
+                        break
+                    victim.strike(blow := waiting.pop(0))
+                    struck.append(blow)
+                    if victim.is_untouched:
+                        there = [one for one in waiting if one.call != blow.call or one.number < blow.number]
+                        beyond += 1 + len(waiting) - len(there)
+                        waiting = there
+                    elif victim.has_landed:
+                        attack.healed.append(victim.healed)
+                victim.end()
     every = len(known) - beyond
     attack.note = f" ({every - len(waiting):,} of {every:,})"
     return attack
@@ -164,23 +166,31 @@ def moments(folder: Path, chance: random.Random, until: float) -> Attack:
 
 
 def _killed(attack: Attack, folder: Path, until: float, kill: Callable[[Victim], bool]) -> Attack:
-    while attack.goes_on(until):
-        with _house(folder, watched) as house, Victim(house) as victim:
-            victim.time_a_run()
-            for _ in range(CHAIN):
-                if kill(victim):
-                    attack.healed.append(load.healed(victim))
+    with _watched(folder, watched) as parent:
+        while attack.goes_on(until):
+            with _house(parent) as house, Victim(house) as victim:
+                victim.time_a_run()
+                for _ in range(CHAIN):
+                    if kill(victim):
+                        attack.healed.append(load.healed(victim))
     return attack
 
 
 @contextmanager
-def _house(folder: Path, watching: Callable[[Path], AbstractContextManager[object]]) -> Iterator[Path]:
-    """Hand out a place for one victim, and let readers look on while the block runs."""
+def _watched(folder: Path, watching: Callable[[Path], AbstractContextManager[object]]) -> Iterator[Path]:
+    """Hand out a place for victims, and let readers look on while the block runs."""
     parent = Path(tempfile.mkdtemp(dir=folder))
     with watching(parent):
-        yield parent / "victim"
-        (parent / "victim" / DONE).touch()
+        yield parent
     shutil.rmtree(parent)
+
+
+@contextmanager
+def _house(parent: Path) -> Iterator[Path]:
+    """Hand out a place for one victim, at which readers look as long as the block runs."""
+    house = parent / f"victim-{len(list(parent.iterdir())) + 1}"
+    yield house
+    (house / DONE).touch()
 
 
 def nights(folder: Path, _: random.Random) -> Attack:

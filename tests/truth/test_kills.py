@@ -127,7 +127,7 @@ def watched(parent):
     """
     readers = [
         subprocess.Popen(
-            ["nice", sys.executable, "-m", "tests.truth.reader", kind, parent],
+            ["nice", "-n", "15", sys.executable, "-m", "tests.truth.reader", kind, parent],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
