@@ -224,13 +224,20 @@ def delta_options(config: Config) -> dict[str, str]:
     }
 
 
-def publish(
-    config: Config, folder: DataFolder, *, anew: bool = False, is_ready: bool = False, forgets: bool = False
+def publish(  # noqa: PLR0913 - each has a name
+    config: Config,
+    folder: DataFolder,
+    *,
+    anew: bool = False,
+    is_ready: bool = False,
+    is_whole: bool = False,
+    forgets: bool = False,
 ) -> PublishResult:
     """Publish what the closed writer holds as the snapshot that readers open; ``anew`` also where it looks the same.
 
-    ``is_ready`` says that the writer's file was open since the folder is owned, and is closed; ``forgets`` that nothing
-    may stay of what was published before.
+    ``is_ready`` says that the writer's file was open since the folder is owned, and is closed; ``is_whole`` that it has
+    caught up with every archive; ``forgets`` that nothing may stay of what was published before. Raises TryAgainError
+    where readers would see less than now.
     """
     from pipeline.load import snapshot  # noqa: PLC0415 - only where DuckDB is switched on
 
@@ -244,6 +251,7 @@ def publish(
         cost=config.cost,
         anew=anew,
         is_ready=is_ready,
+        is_whole=is_whole,
         forgets=forgets,
     )
 

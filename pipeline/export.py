@@ -1,7 +1,8 @@
 """The export of one source: walk its list, keep what is new or changed, and write how far that reaches.
 
-Every page is kept before the next question is asked. Segments are cut by size, so that a crash costs at most one; the
-last one carries the record of the run. Whatever ends the walk early, what was read is kept and its coverage is true.
+A page is kept while the next one is on its way, and claimed when it is kept. Segments are cut by size, so that a crash
+costs at most one; the last one carries the record of the run. Whatever ends the walk early, what was read is kept and
+its coverage is true.
 Where the walk came to its end, input messages follow (messages.py) and, when it is time, the sweep (sweeping.py).
 """
 
@@ -107,6 +108,8 @@ class Export:
         )
         self._limit = limit
         self._is_read = False
+        self._is_kept = True
+        """Whether what the walk claims to have read is kept; else a page of it could not be."""
         self._covered: int | None = None
         self._covered_since: int | None = None
         """The first second that the walk from the newest end has on record."""
@@ -149,11 +152,9 @@ class Export:
         self._fill_gap()
         from_both_ends = self._order.from_both_ends and not self._archive.footers
         for page in shown:
-            self._keep(page, from_newest=from_both_ends and page is not shown[0])
-        if from_both_ends:
-            self._read_from_both_ends()
-        else:
-            self._read()
+            self._known(page)
+            self._take(page, from_newest=from_both_ends and page is not shown[0])
+        self._read(from_both_ends=from_both_ends)
 
     def _set_out(self) -> None:
         """Choose where the walk begins: behind the position, as far as the overlap goes."""
@@ -279,25 +280,13 @@ class Export:
         gone = Gone(now, reason, None if read is None else read * 1_000_000, now)
         self._intake.mark("gone", id_, created, state.first_seen, msgspec.json.encode(gone))
 
-    def _read(self) -> None:
-        requests = self._walk.requests()
-        heard = None
-        while True:
-            try:
-                request = next(requests) if heard is None else requests.send(heard)
-            except StopIteration:
-                return
-            self._count(heard)
-            if self._intake.is_full:
-                self._cut(None, is_end=False)
-            heard = self._heard(request, self._client.list(request))
+    def _read(self, *, from_both_ends: bool = False) -> None:
+        """Read from the oldest completion on, and from the newest one back where asked to, until they meet.
 
-    def _read_from_both_ends(self) -> None:
-        """Read from the oldest completion on and from the newest one back, side by side, until they meet.
-
-        What comes from the newest end is archived like everything else, and claims nothing before they meet.
+        What a page shows is kept while the next one is on its way. What comes from the newest end is archived like
+        everything else, and claims nothing before they meet.
         """
-        meeting = self._meeting = Meeting(self._walk, limit=self._order.limit)
+        meeting = self._meeting = Meeting(self._walk, limit=self._order.limit, from_both_ends=from_both_ends)
         with Workers(self._ask_either_end, most=2, stop=self._limit) as workers:
             asked = {workers.put(question): question for question in meeting.first()}
             while asked:
@@ -312,11 +301,16 @@ class Export:
                 if isinstance(answer, PipelineError):
                     meeting.go_alone()
                     continue
-                heard = self._heard(request, answer, from_newest=not is_ahead)
-                following = meeting.hear(heard, is_ahead=is_ahead)
+                heard = self._known(answer)
+                try:
+                    following = meeting.hear(heard, is_ahead=is_ahead)
+                except PipelineError:
+                    self._keep(request, answer, from_newest=not is_ahead)
+                    raise
                 self._count(heard)
                 if following is not None:
                     asked[workers.put((is_ahead, following))] = is_ahead, following
+                self._keep(request, answer, from_newest=not is_ahead)
                 if self._intake.is_full:
                     self._cut(None, is_end=False)
         if (met_at := meeting.claim()) is not None:
@@ -334,7 +328,8 @@ class Export:
                 number, answer = workers.get()
                 if isinstance(answer, Page):
                     is_ahead, request = asked[number]
-                    self._heard(request, answer, from_newest=not is_ahead)
+                    self._known(answer)
+                    self._keep(request, answer, from_newest=not is_ahead)
 
     def _count(self, heard: Heard | None) -> None:
         """Count a page that brought the walk further than the runs before had come: only such may end it."""
@@ -353,31 +348,35 @@ class Export:
                 raise
             return error
 
-    def _heard(self, request: Request, answer: Page | Refusal, *, from_newest: bool = False) -> Heard:
-        """Keep what a page shows, and tell how far the walk is."""
+    def _known(self, answer: Page | Refusal) -> Heard:
+        """Say what was known of an answer before."""
         if isinstance(answer, Refusal):
-            heard = Heard(answer)
-        else:
-            heard = self._keep(answer, from_newest=from_newest)
+            return Heard(answer)
+        if not self._has_answered:
+            self._claim(self._client.account)
+            self._has_answered = True
+        self._asked_at = self._asked_at or answer.server_time
+        known = self._intake.known(answer)
+        self._is_kept = False
+        return Heard(answer, known)
+
+    def _keep(self, request: Request, answer: Page | Refusal, *, from_newest: bool = False) -> None:
+        """Keep what a page shows, and tell how far the walk is."""
+        if isinstance(answer, Page):
+            self._take(answer, from_newest=from_newest)
             if request.after is None and request.order == "asc" and self._began_with is None:
                 self._began_with = _oldest(answer)
             self._tell(_newest(answer) if request.order == "asc" else self._walk.completed)
         reach("run.page")
-        return heard
 
-    def _keep(self, page: Page, *, from_newest: bool = False) -> Heard:
-        """Keep a page's rows, and answer what was known of them before."""
-        if not self._has_answered:
-            self._claim(self._client.account)
-            self._has_answered = True
-        self._asked_at = self._asked_at or page.server_time
-        known = self._intake.known(page)
+    def _take(self, page: Page, *, from_newest: bool = False) -> None:
+        """Keep a page's rows."""
         self._intake.take(page, from_newest=from_newest)
         self._heard_at = page.server_time
         if (reached := _newest(page)) is not None:
             self._newest_shown = max(reached, self._newest_shown or reached)
         self._listed = _settled(page) or self._listed
-        return Heard(page, known)
+        self._is_kept = True
 
     def _tell(self, reached: int | None, *, is_sweep: bool = False) -> None:
         """Let the caller know how far the export is."""
@@ -427,7 +426,7 @@ class Export:
 
     def _spans(self) -> tuple[Span, ...]:
         """Return what was read since the last cut: nothing, or one span that ends no later than it was asked for."""
-        if self._walk.completed is None or self._asked_at is None:
+        if self._walk.completed is None or self._asked_at is None or not self._is_kept:
             return ()
         start = self._walk.start if self._covered is None else self._covered
         end = min(self._walk.completed, self._asked_at)
@@ -440,7 +439,7 @@ class Export:
 
     def _spans_from_newest(self) -> tuple[Span, ...]:
         """Return what a walk from the newest end has read since the last cut; it moves no position until they meet."""
-        back = self._meeting.back if self._meeting else None
+        back = self._meeting.back if self._meeting and self._is_kept else None
         if self._meeting is None or back is None or back.since is None or self._meeting.asked_at is None:
             return ()
         end = self._meeting.asked_at if self._covered_since is None else self._covered_since - 1

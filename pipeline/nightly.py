@@ -383,8 +383,9 @@ class _Night:
             return
         loaded = [result for result in self._destinations if result.destination == "duckdb" and not result.error]
         has_news = any(result.segments for result in loaded)
+        is_whole = not (self._damaged or self._stop.asked)
         try:
-            done = assemble.publish(self._config, self._folder, anew=has_news, is_ready=bool(loaded))
+            done = assemble.publish(self._config, self._folder, anew=has_news, is_ready=bool(loaded), is_whole=is_whole)
         except PipelineError as error:
             self._destinations.append(
                 DestinationResult("snapshot", error.exit_code, error=error.message, hint=error.hint or None)

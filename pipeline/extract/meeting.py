@@ -56,17 +56,19 @@ class Backwards:
 class Meeting:
     """Two walks over one list, from its ends; where the one from the newest end cannot go on, the other goes alone.
 
+    It does so from the first question on where it is not to be read ``from_both_ends``.
+
     Ask ``first`` for the questions to begin with, then tell ``hear`` each answer; it returns the next question of the
     same walk, None where there is none. ``is_over`` says that everything has been read.
     """
 
-    def __init__(self, ahead: Walk, *, limit: int) -> None:
+    def __init__(self, ahead: Walk, *, limit: int, from_both_ends: bool = True) -> None:
         self.ahead = ahead
-        self.back: Backwards | None = Backwards(limit=limit)
+        self.back = Backwards(limit=limit) if from_both_ends else None
         self.asked_at: int | None = None
         """Server time of the first answer from the newest end: what was visible then is what that walk shows."""
         self.is_over = False
-        self._requests = {True: ahead.requests(), False: self.back.requests()}
+        self._requests = {True: ahead.requests(), **({False: self.back.requests()} if self.back else {})}
 
     def first(self) -> list[tuple[bool, Request]]:
         """Return the first question of each walk, and whether it is the one ahead."""

@@ -233,6 +233,15 @@ def shown(path: Path) -> object | None:
         return None
 
 
+def held(path: Path) -> dict[str, int]:
+    """Tell the last segment by source that a reader of the file sees; nothing where it cannot be read."""
+    try:
+        with contextlib.closing(read_only(path)) as connection, explained(path):
+            return dict(connection.execute("SELECT source, segment FROM bookmarks").fetchall())
+    except (PipelineError, duckdb.CatalogException):
+        return {}
+
+
 _PRICES = "(SELECT comment FROM duckdb_tables() WHERE table_name = 'prices' AND database_name = current_database())"
 _LAYOUT = "(SELECT comment FROM duckdb_tables() WHERE table_name = 'bookmarks' AND database_name = current_database())"
 _BOOKMARKS = "(SELECT list((source, segment) ORDER BY source) FROM bookmarks)"

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import TryAgainError
 from pipeline.failpoints import reach
 from pipeline.files import FOLDER_MODE, explained, make_folder, point, remove, replacing, sync_folder
-from pipeline.load.duckdb import DuckDBDestination, shown
+from pipeline.load.duckdb import DuckDBDestination, held, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,12 +65,14 @@ def publish(  # noqa: PLR0913 - each has a name
     cost: Cost | None = None,
     anew: bool = False,
     is_ready: bool = False,
+    is_whole: bool = False,
     forgets: bool = False,
 ) -> PublishResult:
     """Replace the snapshot by the writer's file, which nobody may have open, if it shows anything else, or ``anew``.
 
-    ``is_ready`` says that the file was opened by today's destination and closed; ``forgets`` that what was published
-    before goes at once, not with the next run.
+    ``is_ready`` says that the file was opened by today's destination and closed; ``is_whole`` that it has caught up
+    with every archive; ``forgets`` that what was published before goes at once, not with the next run. Raises
+    TryAgainError, and leaves readers what they have, where the file holds less than they see.
     """
     if not is_ready:
         # Opening it takes in the log that a killed run left, and makes its views today's; closing it leaves no log.
@@ -83,6 +85,8 @@ def publish(  # noqa: PLR0913 - each has a name
         leftovers = [*_retire(versions, snapshot, scratch)]
         if not anew and (new := shown(writer)) is not None and new == shown(snapshot):
             return PublishResult(published=False, leftovers=tuple(leftovers))
+        if not is_whole:
+            _insist_on_no_less(writer, snapshot)
         version = _next(versions, mode) / snapshot.name
         with replacing(version, scratch=scratch, mode=mode) as temp:
             _copy(writer, temp)
@@ -95,6 +99,16 @@ def publish(  # noqa: PLR0913 - each has a name
             time.sleep(_OPENING)
             leftovers += _retire(versions, snapshot, scratch)
     return PublishResult(published=True, leftovers=tuple(leftovers))
+
+
+def _insist_on_no_less(writer: Path, snapshot: Path) -> None:
+    """Keep from readers a file that was made anew and has not come as far as what they see."""
+    new, old = held(writer), held(snapshot)
+    if behind := sorted(source for source, segment in old.items() if new.get(source, 0) < segment):
+        raise TryAgainError(
+            f"{snapshot} stays as it was: {writer} was made anew and holds less of {', '.join(behind)}",
+            hint="run again: it catches up from the archive",
+        )
 
 
 def _next(versions: Path, mode: int) -> Path:

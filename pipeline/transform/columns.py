@@ -39,7 +39,7 @@ def table(name: str, columns: Mapping[str, Sequence[Any] | pa.Array]) -> pa.Tabl
 
 @cache
 def _empty(name: str) -> pa.Table:
-    """Return a table without rows: of a small segment most tables are, and making each anew took a third of its time."""
+    """Return a table without rows: of a small segment most are, and making each anew took a third of its time."""
     return schema.TABLES[name].columns.empty_table()
 
 

@@ -44,6 +44,22 @@ OTHERS = (
         ("tests/truth/test_verify.py::test_damage_is_named_and_mended",),
     ),
     Mutation(
+        "a file that has not caught up is published",
+        MORE,
+        "pipeline/load/snapshot.py",
+        "if new.get(source, 0) < segment",
+        "if False",
+        ("tests/truth/test_failing_parts.py::test_readers_keep_what_they_see_until_a_new_file_has_caught_up",),
+    ),
+    Mutation(
+        "a page is claimed that could not be kept",
+        MORE,
+        "pipeline/export.py",
+        "        self._is_kept = False\n",
+        "",
+        ("tests/truth/test_failing_parts.py::test_a_page_that_cannot_be_kept_is_not_claimed",),
+    ),
+    Mutation(
         "helper left waiting for a segment that is lost",
         MORE,
         "pipeline/beside.py",

@@ -9,9 +9,10 @@ import sys
 from contextlib import contextmanager
 from dataclasses import replace
 
+import pyarrow.parquet as pq
 import pytest
 
-from pipeline import catchup, failpoints
+from pipeline import catchup, failpoints, schema
 from pipeline.archive.segments import Archive
 from pipeline.doctor import examine
 from pipeline.errors import FolderError, TryAgainError
@@ -23,7 +24,7 @@ from pipeline.repair import repair
 from pipeline.stopping import Stop
 from tests.archive.made import intake_of, reading, receive, row
 
-from .world import NOW, World, prove, rows_of_duckdb, versions
+from .world import DAY, NOW, World, prove, rows_of_duckdb, versions
 
 BARE = {"parquet": False, "duckdb": False}
 
@@ -48,6 +49,26 @@ def former_source(world, damage):
     data[damage] = bytes(len(data[damage]))
     path.write_bytes(data)
     return path
+
+
+@pytest.mark.parametrize("what", ["a stop", "damage"])
+def test_readers_keep_what_they_see_until_a_new_file_has_caught_up(world, what):
+    """A writer's file that was made anew, and comes no further than a part of the archive, is not published."""
+    world.run(segment_size=500)
+    seen, segment = rows_of_duckdb(world.folder.snapshot), world.folder.archive / "prod" / "00000002.parquet"
+    world.folder.warehouse.unlink()
+    world.add(NOW - 10)
+    whole, stop = segment.read_bytes(), Stop()
+    if what == "damage":
+        segment.write_bytes(whole[:4] + bytes(300) + whole[304:])
+    result = export(world.config(), stop=stop, observe=lambda _: stop.ask() if what == "a stop" else None)
+    assert (rows_of_duckdb(world.folder.snapshot), result.published) == (seen, False)
+    (told,) = [done.error for done in result.destinations if done.destination == "snapshot"]
+    assert "stays as it was" in told
+    segment.write_bytes(whole)
+    assert world.run().published
+    assert len(rows_of_duckdb(world.folder.snapshot)["completions"]) == len(seen["completions"]) + 1
+    prove(world.data)
 
 
 @pytest.mark.slow
@@ -89,6 +110,28 @@ def test_what_lies_before_a_damaged_segment_stays_loaded(world, monkeypatch):
     result = world.run(overlap=0.0)
     assert [done.segments for done in result.destinations] == [2, 2]
     assert bookmarks_of_parquet(world.folder.parquet) == bookmarks_of_duckdb(world.folder.warehouse) == {"prod": 2}
+
+
+def test_a_page_that_cannot_be_kept_is_not_claimed(world):
+    """Where an edited row cannot be compared, the body held being damaged, its page is read again by the next run."""
+    world.run(**BARE)
+    (late,) = world.add(NOW - 990)
+    world.clock.advance(2 * DAY)
+    world.store.edit("c2", {"edited": "yes"})
+    path = world.folder.archive / "prod" / "00000001.parquet"
+    whole, bodies = (
+        path.read_bytes(),
+        pq.ParquetFile(path).metadata.row_group(0).column(schema.SEGMENT.names.index("body")),
+    )
+    begin = bodies.dictionary_page_offset or bodies.data_page_offset
+    path.write_bytes(
+        whole[:begin] + bytes(bodies.total_compressed_size) + whole[begin + bodies.total_compressed_size :]
+    )
+    assert world.run(limit=100, **BARE).exit_code == FolderError.exit_code
+    path.write_bytes(whole)
+    world.run()
+    assert late in versions(world.archive())
+    prove(world.data)
 
 
 @pytest.mark.slow
