@@ -237,7 +237,7 @@ def publish(  # noqa: PLR0913 - each has a name
 
     ``is_ready`` says that the writer's file was open since the folder is owned, and is closed; ``is_whole`` that it has
     caught up with every archive; ``forgets`` that nothing may stay of what was published before. Raises TryAgainError
-    where readers would see less than now.
+    where it has not, and readers would see less than now.
     """
     from pipeline.load import snapshot  # noqa: PLC0415 - only where DuckDB is switched on
 

@@ -287,7 +287,7 @@ class Export:
         everything else, and claims nothing before they meet.
         """
         meeting = self._meeting = Meeting(self._walk, limit=self._order.limit, from_both_ends=from_both_ends)
-        with Workers(self._ask_either_end, most=2, stop=self._limit) as workers:
+        with Workers(self._ask_either_end, most=2, stop=self._limit.of_the_run) as workers:
             asked = {workers.put(question): question for question in meeting.first()}
             while asked:
                 try:

@@ -225,7 +225,7 @@ def _make_anew(config: Config, folder: DataFolder, archives: Sequence[Archive], 
     if is_elsewhere and folder.delta.exists():  # left there when the settings named another place
         files.remove(folder.delta)
     if has_duckdb:
-        assemble.publish(config, folder, anew=True, forgets=True)
+        assemble.publish(config, folder, anew=True, is_whole=True, forgets=True)
     reach("forget.rebuilt")
 
 

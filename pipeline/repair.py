@@ -44,7 +44,7 @@ def repair(
         names = assemble.destination_names(config) if what == "all" else [what]
         results = rebuild(names, archives, config, folder, stop)
         if "duckdb" in names and not any(result.error for result in results):
-            assemble.publish(config, folder, anew=True)
+            assemble.publish(config, folder, anew=True, is_whole=True)
         return results
 
 

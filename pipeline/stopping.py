@@ -101,6 +101,11 @@ class Limit(Stop):
             return "max-runtime was reached"
         return None
 
+    @property
+    def of_the_run(self) -> Stop:
+        """The run's own stop: for an answer that was asked for before a limit was reached, which is waited for."""
+        return self._stop
+
     def ask(self) -> None:
         """Ask the whole run to stop."""
         self._stop.ask()

@@ -89,7 +89,7 @@ def main() -> None:
         Log().explain(error)
         code = error.exit_code
     except OSError as error:  # what no stage expected; nobody need read a traceback to learn of a disk
-        if (told := files.failing(error, error.filename or "the output")) is None:
+        if (told := files.failing(error, error.filename or "the output, or a file")) is None:
             raise
         if error.filename is None:
             sys.stdout = None  # what waits to be written would fail again at exit, and be the exit code

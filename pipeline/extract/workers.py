@@ -63,6 +63,8 @@ class Workers(Generic[Q, A]):
         return number, answer  # type: ignore[return-value]  # without an error there is an answer
 
     def _next(self) -> tuple[int, A | None, BaseException | None]:
+        with contextlib.suppress(queue.Empty):
+            return self._answers.get_nowait()  # what has come is handed over before a stop is heeded
         while True:
             with self._stop.interruptible(), contextlib.suppress(queue.Empty):
                 return self._answers.get(timeout=LOOK)

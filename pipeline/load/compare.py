@@ -98,8 +98,11 @@ class DuckDB:
         return iter(())
 
     def is_copy_of(self, file: Path) -> bool:
-        """Whether it is the same byte for byte, and no log says more than that file: then it shows the same."""
-        logs = (path.with_name(f"{path.name}.wal") for path in (self.path, file))
+        """Whether it is the same byte for byte, and no log says more than that file: then it shows the same.
+
+        DuckDB looks for a log beside what a link leads to.
+        """
+        logs = (path.with_name(f"{path.name}.wal") for path in (self.path, self.path.resolve(), file))
         return not any(log.exists() for log in logs) and _sha256_of(self.path) == _sha256_of(file)
 
     @staticmethod

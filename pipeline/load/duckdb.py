@@ -234,11 +234,13 @@ def shown(path: Path) -> object | None:
 
 
 def held(path: Path) -> dict[str, int]:
-    """Tell the last segment by source that a reader of the file sees; nothing where it cannot be read."""
+    """Tell the last segment by source that a reader of the file sees; nothing where it is not there, or damaged."""
     try:
         with contextlib.closing(read_only(path)) as connection, explained(path):
             return dict(connection.execute("SELECT source, segment FROM bookmarks").fetchall())
-    except (PipelineError, duckdb.CatalogException):
+    except (PipelineError, duckdb.CatalogException) as error:
+        if path.exists() and isinstance(error, TryAgainError) and not isinstance(error, DamagedError):
+            raise
         return {}
 
 

@@ -72,7 +72,7 @@ def publish(  # noqa: PLR0913 - each has a name
 
     ``is_ready`` says that the file was opened by today's destination and closed; ``is_whole`` that it has caught up
     with every archive; ``forgets`` that what was published before goes at once, not with the next run. Raises
-    TryAgainError, and leaves readers what they have, where the file holds less than they see.
+    TryAgainError, and leaves readers what they have, where it is not and holds less than they see.
     """
     if not is_ready:
         # Opening it takes in the log that a killed run left, and makes its views today's; closing it leaves no log.
@@ -107,7 +107,7 @@ def _insist_on_no_less(writer: Path, snapshot: Path) -> None:
     if behind := sorted(source for source, segment in old.items() if new.get(source, 0) < segment):
         raise TryAgainError(
             f"{snapshot} stays as it was: {writer} was made anew and holds less of {', '.join(behind)}",
-            hint="run again: it catches up from the archive",
+            hint="run again: it catches up from the archive, where that can be read to its end",
         )
 
 

@@ -137,7 +137,8 @@ def steps(step: str, folder: Path, chance: random.Random, until: float) -> Attac
                         attack.healed.append(victim.healed)
                 victim.end()
     every = len(known) - beyond
-    attack.note = f" ({every - len(waiting):,} of {every:,})"
+    missing = f"; {beyond:,} were beyond its last call" if beyond else ""
+    attack.note = f" ({every - len(waiting):,} of {every:,}{missing})"
     return attack
 
 

@@ -42,6 +42,8 @@ KINDS = {
 #: Opens that create nothing can only fail: no disk is too full for them, and a kill there is one at the change before.
 WAYS = {kind: ("EIO",) if kind == "open" else tuple(ACTIONS) for kind in KINDS}
 _CREATES = "O_CREAT"
+#: What Python compiles by the way would be renamed, too, once.
+UNCOMPILED = {"PYTHONDONTWRITEBYTECODE": "1"}
 #: Seconds between two looks whether a command has come to the call in which it is killed.
 LOOK = 0.005
 #: Codes with which a command may end when the disk fails: told, not a bug.
@@ -82,6 +84,17 @@ def most_of(lines: Iterable[str], call: str) -> tuple[int, int]:
     """Return the thread that made most calls of a name, and how many."""
     made = Counter(int(match[1]) for line in lines if (match := _CALL.match(line)) and match[2] == call)
     return max(made.items(), key=itemgetter(1), default=(0, 0))
+
+
+def nth_of(lines: Iterable[str], blow: Blow) -> str:
+    """Return the blow's call as it began, in the thread that came to it."""
+    made: Counter[str] = Counter()
+    for line in lines:
+        if (match := _CALL.match(line)) and match[2] == blow.call:
+            made[match[1]] += 1
+            if made[match[1]] == blow.number:
+                return line
+    return ""
 
 
 def has_traceback(stderr: str) -> bool:
@@ -135,7 +148,8 @@ class Struck:
         lines = log.read_text(errors="replace").splitlines()
         self.is_untouched = most_of(lines, plan.call)[1] < plan.number
         assert died == (plan.action == "kill" and not self.is_untouched), (plan, done.returncode, done.stderr)
-        self.has_landed = died or any("(INJECTED)" in call and str(self.data) in call for _, call in whole(lines))
+        struck = [nth_of(lines, plan)] if died else [call for _, call in whole(lines) if "(INJECTED)" in call]
+        self.has_landed = any(str(self.data) in call for call in struck)
         is_told = done.returncode in TOLD and not has_traceback(done.stderr)
         assert died or is_told or not self.has_landed, (plan, done.returncode, done.stderr)
         # Readers look now and then: what is published between a blow and what mends it might escape them.
@@ -154,7 +168,7 @@ class Struck:
     ) -> subprocess.CompletedProcess[str]:
         program = [strace(), *watcher, sys.executable, "-m", "pipeline", *self.command, "--config", self.file]
         with subprocess.Popen(
-            program, cwd=ROOT, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            program, cwd=ROOT, env=os.environ | UNCOMPILED, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         ) as child:
             if meanwhile:
                 meanwhile(child)

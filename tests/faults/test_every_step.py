@@ -11,7 +11,7 @@ import pytest
 from tests.truth.reader import DONE
 from tests.truth.test_kills import watched
 
-from .strike import ACTIONS, JOBS, KINDS, WATCHED, WAYS, Blow, calls_of, has_traceback
+from .strike import ACTIONS, JOBS, KINDS, WATCHED, WAYS, Blow, calls_of, has_traceback, nth_of
 
 SEED = 7
 
@@ -30,6 +30,18 @@ def test_the_calls_of_a_data_folder_are_counted_by_thread():
     assert calls_of(lines, "/data", "open") == {("openat", 1), ("openat", 2)}
     assert calls_of(lines, "/data", "create") == {("openat", 3)}
     assert calls_of(lines, "/data", "sync") == {("fsync", 1)}
+
+
+def test_a_blow_is_found_in_the_thread_that_came_to_it():
+    """The n-th call of one thread, not of all together; the one that another interrupts as well."""
+    lines = [
+        '7 openat(AT_FDCWD, "/data/a", O_RDONLY) = 3',
+        '8 openat(AT_FDCWD, "/usr/lib/a", O_RDONLY) = 3',
+        '8 openat(AT_FDCWD, "/data/b", O_RDONLY <unfinished ...>',
+        "8 +++ killed by SIGKILL +++",
+    ]
+    assert "/data/b" in nth_of(lines, Blow("openat", 2, "kill"))
+    assert not nth_of(lines, Blow("openat", 3, "kill"))
 
 
 def test_only_the_program_s_own_traceback_counts():

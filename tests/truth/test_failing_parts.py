@@ -6,6 +6,7 @@ import random
 import resource
 import shutil
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -71,6 +72,16 @@ def test_readers_keep_what_they_see_until_a_new_file_has_caught_up(world, what):
     prove(world.data)
 
 
+def test_what_is_made_anew_after_an_accepted_loss_is_published(world):
+    """Readers see what is left when the newest segment is lost for good, although they saw more before."""
+    world.run(segment_size=500)
+    (world.folder.archive / "prod" / f"{world.archive().last:08}.parquet").unlink()
+    repair(world.config(), "ledger", accepts_losses=True)
+    assert not any(done.error for done in repair(world.config(), "all"))
+    assert world.run().exit_code == 0
+    prove(world.data)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", [slice(-20, None), slice(4, 300)], ids=["the footer", "a column"])
 def test_a_damaged_archive_stops_its_own_source_only(world, damage):
@@ -132,6 +143,20 @@ def test_a_page_that_cannot_be_kept_is_not_claimed(world):
     world.run()
     assert late in versions(world.archive())
     prove(world.data)
+
+
+def test_what_has_come_is_kept_before_a_stop_is_heeded(world):
+    """A stop, while a page is kept and the next one has come already, drops nothing of what was shown."""
+    stop = Stop()
+
+    def observe(_):
+        time.sleep(0.3)  # the next page comes
+        stop.ask()
+
+    result = export(world.config(limit=4, parquet=False, duckdb=False), stop=stop, observe=observe)
+    shown = {id_ for id_, _ in world.store.shown}
+    assert (result.stopped, len(shown) > 4) == (True, True)
+    assert versions(world.archive()).keys() == shown
 
 
 @pytest.mark.slow
