@@ -1,8 +1,8 @@
 """The export of one source: walk its list, keep what is new or changed, and write how far that reaches.
 
 A page is kept while the next one is on its way, and claimed when it is kept. Segments are cut by size, so that a crash
-costs at most one; the last one carries the record of the run. Whatever ends the walk early, what was read is kept and
-its coverage is true.
+costs at most one; the last one carries the record of the run. Whatever ends the walk early, what was kept is written
+and its coverage is true; an answer still under way when a stop comes, or a page cannot be kept, is not waited for.
 Where the walk came to its end, input messages follow (messages.py) and, when it is time, the sweep (sweeping.py).
 """
 

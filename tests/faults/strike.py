@@ -188,6 +188,18 @@ def _kill_in(blow: Blow, log: Path, child: subprocess.Popen[str]) -> None:
         time.sleep(LOOK)
 
 
+def _kill(thread: int, watcher: subprocess.Popen[str]) -> None:
+    """Kill the process of a thread, and then who holds it back; return when it is gone, and with it its lock."""
+    status = Path(f"/proc/{thread}/status").read_text(encoding="utf-8")
+    process = os.pidfd_open(int(re.search(r"^Tgid:\s+(\d+)$", status, re.MULTILINE)[1]))
+    try:
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        watcher.kill()
+        select.select([process], [], [])
+    finally:
+        os.close(process)
+
+
 class Running(Struck, elsewhere.Job):
     """A run."""
 
@@ -238,18 +250,6 @@ class Beginning(Struck, elsewhere.Job):
 JOBS = {job.__name__.lower(): job for job in (Running, Sweeping, Rebuilding, Forgetting, Upgrading, Beginning)}
 #: Commands during which readers look on; before a first run there is nothing that they could see.
 WATCHED = JOBS.keys() - {"beginning"}
-
-
-def _kill(thread: int, watcher: subprocess.Popen[str]) -> None:
-    """Kill the process of a thread, and then who holds it back; return when it is gone, and with it its lock."""
-    status = Path(f"/proc/{thread}/status").read_text(encoding="utf-8")
-    process = os.pidfd_open(int(re.search(r"^Tgid:\s+(\d+)$", status, re.MULTILINE)[1]))
-    try:
-        signal.pidfd_send_signal(process, signal.SIGKILL)
-        watcher.kill()
-        select.select([process], [], [])
-    finally:
-        os.close(process)
 
 
 def blows(kind: str, calls: Iterable[tuple[str, int]]) -> Iterator[Blow]:

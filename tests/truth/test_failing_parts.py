@@ -150,7 +150,9 @@ def test_what_has_come_is_kept_before_a_stop_is_heeded(world):
     stop = Stop()
 
     def observe(_):
-        time.sleep(0.3)  # the next page comes
+        while len(world.store.shown) <= 4:
+            time.sleep(0.01)
+        time.sleep(0.5)  # what the server has shown arrives
         stop.ask()
 
     result = export(world.config(limit=4, parquet=False, duckdb=False), stop=stop, observe=observe)
