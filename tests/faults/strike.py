@@ -20,6 +20,7 @@ from pipeline.archive import tombstones
 from tests.truth import test_kills_elsewhere as elsewhere
 from tests.truth.reader import leaving, parquet, snapshot
 from tests.truth.test_kills import ROOT
+from tests.truth.world import prove, prove_tidy
 
 from .trace import strace, whole
 
@@ -122,6 +123,14 @@ class Struck:
         result = super().run(**options)
         self.healed = time.monotonic() - began
         return result
+
+    def prove(self) -> None:
+        """Leave the rows to ``verify`` after each blow; a chain of them ends with a look that does not rely on it."""
+        prove_tidy(self.data)
+
+    def end(self) -> None:
+        super().end()
+        prove(self.data)
 
     def rehearsed(self) -> dict[str, list[tuple[str, int]]]:
         """Let the command end as it should; return by kind the calls that it makes to its data folder."""

@@ -178,6 +178,10 @@ class Job(Victim):
         for id_ in held.keys() & truth.keys():
             assert json.loads(truth[id_])["created"] <= since or same(held[id_][-1], truth[id_])
         assert_kept_once(self.archive())
+        self.prove()
+
+    def prove(self):
+        """Compare what both destinations hold with the archive."""
         prove(self.data)
 
     def truth(self):
