@@ -14,7 +14,8 @@ import duckdb
 import pyarrow.parquet as pq
 
 ATTEMPTS = 3
-PAUSE = 0.02
+#: Seconds between two looks: who looks all the time makes what is looked at twice as slow, even at the lowest priority.
+PAUSE = 0.2
 #: Beside a data folder: nothing more happens there; and which completions may go.
 DONE, LEAVING = "done", "leaving"
 TWICE = "SELECT source, id FROM {} GROUP BY ALL HAVING count(*) > 1"
