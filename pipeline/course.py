@@ -11,6 +11,7 @@ import msgspec
 
 from pipeline.archive import coverage
 from pipeline.errors import IncompleteError, PipelineError, worst
+from pipeline.handoff import DATED
 from pipeline.horizon import interval
 from pipeline.result import Finding, SourceResult
 from pipeline.stopping import LimitReachedError, StoppedError
@@ -138,6 +139,11 @@ class Course:
         return self.sweeping.waiting if self.sweeping else 0
 
     @property
+    def _doubtful(self) -> list[int]:
+        """The seconds that the walk, or the sweep, could not show complete."""
+        return [*self.walk.doubtful, *(self.sweeping.doubtful if self.sweeping else ())]
+
+    @property
     def _swept_through(self) -> int | None:
         return coverage.position(coverage.latest_sweep(self._spans)[1])
 
@@ -179,7 +185,7 @@ class Course:
 
     def _exit_code(self) -> int:
         """Return 3 to the first run that meets a doubt or a loss; later runs are not failed by it again."""
-        met = IncompleteError.exit_code if self.lost or set(self.walk.doubtful) - self.known_doubts else 0
+        met = IncompleteError.exit_code if self.lost or set(self._doubtful) - self.known_doubts else 0
         return worst((met, self.why.exit_code if isinstance(self.why, PipelineError) else 0))
 
     def _why_not(self, spans: tuple[Span, ...]) -> str | None:
@@ -194,11 +200,11 @@ class Course:
 
     def _findings(self) -> tuple[Finding, ...]:
         found = []
-        if self.walk.doubtful:
+        if self._doubtful:
             found.append(
                 Finding(
                     "possibly-incomplete",
-                    f"{_seconds(self.walk.doubtful)}: more completions share the second than the server shows at once",
+                    f"{_seconds(self._doubtful)}: more completions share the second than the server shows at once",
                 )
             )
         found += [*self._shortfalls(), *self._losses()]
@@ -287,17 +293,22 @@ def _of_sweep(sweeping: Sweeping) -> Iterator[Finding]:
 
 
 def _moment(second: int | None) -> datetime | None:
-    return None if second is None else datetime.fromtimestamp(second, UTC)
+    return datetime.fromtimestamp(second, UTC) if second is not None and second in DATED else None
 
 
 def _in_micro(second: int | None) -> int | None:
-    return None if second is None else second * 1_000_000
+    return second * 1_000_000 if second is not None and second in DATED else None
 
 
 def _seconds(seconds: list[int]) -> str:
     """Name seconds in UTC, the first few of many."""
-    named = [datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for second in seconds[:5]]
+    named = [_named(second) for second in seconds[:5]]
     return ", ".join(named) + (f" and {len(seconds) - 5} more" if len(seconds) > 5 else "")  # noqa: PLR2004 - the same 5
+
+
+def _named(second: int) -> str:
+    moment = _moment(second)
+    return f"second {second}" if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _microseconds(moment: datetime) -> int:

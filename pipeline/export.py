@@ -27,11 +27,11 @@ from pipeline.extract.messages import Witness
 from pipeline.extract.walk import Heard, Refusal, Request, Walk
 from pipeline.extract.workers import Workers
 from pipeline.failpoints import reach
-from pipeline.handoff import Account, Page, Span
+from pipeline.handoff import DATED, Account, Page, Span
 from pipeline.horizon import Horizon, longest, lost
 from pipeline.messages import Messages
 from pipeline.result import Progress, SourceResult
-from pipeline.stopping import StoppedError
+from pipeline.stopping import LimitReachedError, StoppedError
 from pipeline.sweeping import Sweeping, SweepOrder
 from pipeline.usual import RUNS, Past
 
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 #: Seconds after which what is listed is known everywhere at the source: rows were seen to need 6 s.
 SETTLED = 60
+#: Seconds that a completion may be ahead of the server's clock; one that is further dates nothing.
+AHEAD = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,8 @@ class Export:
         self._asked_at: int | None = None
         self._has_answered = False
         self._newest_shown: int | None = None
+        self._shows_any = False
+        """Whether the list showed any completion."""
         self._began_with: int | None = None
         self._listed: str | None = None
         self._heard_at = 0
@@ -158,9 +162,15 @@ class Export:
 
     def _set_out(self) -> None:
         """Choose where the walk begins: behind the position, as far as the overlap goes."""
-        behind = [] if self._position is None else anchors(self._archive, self._position - self._order.overlap)
+        behind = [] if self._position is None else anchors(self._archive, self._read_to - self._order.overlap)
         self._newest_anchor = behind[0].created if behind else None
         self._walk = Walk(behind, limit=self._order.limit)
+
+    @property
+    def _read_to(self) -> int:
+        """The position, or the newest completion held where that is older: a clock that was wrong hides no late row."""
+        newest = max((one.last for one in listed(self._archive) if one.last is not None), default=0)
+        return min(self._position or 0, newest)
 
     def _fill_gap(self) -> None:
         """Read what two walks from both ends left between them when they were interrupted; then set out from there."""
@@ -205,23 +215,35 @@ class Export:
 
     def _look_back(self) -> None:
         """Learn how far back the source lists; a server that refuses this one question fails no run."""
-        oldest, asked_at = self._began_with, self._heard_at
+        oldest, asked_at, shows_any = self._began_with, self._heard_at, self._shows_any
         if self._walk.start is not None:
-            try:
-                answer = self._client.list(Request(None, 1))
-            except PipelineError as error:
-                self._not_looked = error.message
+            answer = self._first_rows(1)
+            if answer is not None and answer.rows and _oldest(answer) is None:
+                answer = self._first_rows(self._order.limit)
+            if answer is None:
                 return
-            if isinstance(answer, Refusal):
-                self._not_looked = f"the server refuses to list the oldest completion: {answer.status}"
-                return
-            self._intake.known(answer, window=0)
-            self._intake.take(answer)  # what the API shows is kept, whatever it was asked for
-            oldest, asked_at = _oldest(answer), answer.server_time
+            oldest, asked_at, shows_any = _oldest(answer), answer.server_time, bool(answer.rows)
             self._listed = self._listed or next((row.id for row in answer.rows if _has_id(row)), None)
+        if oldest is None and shows_any:
+            self._not_looked = "no completion at the beginning of the list has a date"
+            return
         held = min((footer.first for footer in listed(self._archive) if footer.first is not None), default=None)
         is_known = oldest is not None and held is not None and held < oldest
         self._horizon = Horizon(asked_at, oldest, is_known, self._longest)
+
+    def _first_rows(self, limit: int) -> Page | None:
+        """Ask for the beginning of the list; None where the server does not show it, which is noted."""
+        try:
+            answer = self._client.list(Request(None, limit))
+        except PipelineError as error:
+            self._not_looked = error.message
+            return None
+        if isinstance(answer, Refusal):
+            self._not_looked = f"the server refuses to list the oldest completion: {answer.status}"
+            return None
+        self._intake.known(answer, window=0)
+        self._intake.take(answer, is_walk=False)  # what the API shows is kept, whatever it was asked for
+        return answer
 
     def _next_messages(self, witness: Witness) -> Messages | None:
         """Plan the input messages, where they are asked for."""
@@ -292,7 +314,7 @@ class Export:
             while asked:
                 try:
                     number, answer = workers.get()
-                except PipelineError:
+                except (PipelineError, LimitReachedError):
                     if meeting.is_over:  # the question that was under way when they met
                         break
                     self._keep_what_is_under_way(workers, asked)
@@ -323,11 +345,10 @@ class Export:
 
         The failure is what ends the walk, also where the other one fails too, or a stop or limit comes meanwhile.
         """
-        for _ in range(len(asked) - 1):
-            with contextlib.suppress(PipelineError, StoppedError):
-                number, answer = workers.get()
-                if isinstance(answer, Page):
-                    is_ahead, request = asked[number]
+        for number, answer in workers.rest():
+            if isinstance(answer, Page):
+                is_ahead, request = asked[number]
+                with contextlib.suppress(PipelineError):
                     self._known(answer)
                     self._keep(request, answer, from_newest=not is_ahead)
 
@@ -372,7 +393,7 @@ class Export:
     def _take(self, page: Page, *, from_newest: bool = False) -> None:
         """Keep a page's rows."""
         self._intake.take(page, from_newest=from_newest)
-        self._heard_at = page.server_time
+        self._heard_at, self._shows_any = page.server_time, self._shows_any or bool(page.rows)
         if (reached := _newest(page)) is not None:
             self._newest_shown = max(reached, self._newest_shown or reached)
         self._listed = _settled(page) or self._listed
@@ -496,7 +517,8 @@ def _is_beyond(span: Span, position: int | None) -> bool:
 
 
 def _oldest(page: Page) -> int | None:
-    return min((row.created for row in page.rows if row.created is not None), default=None)
+    seconds = (row.created for row in page.rows if row.created is not None and row.created in DATED)
+    return min((second for second in seconds if second <= page.server_time + AHEAD), default=None)
 
 
 def _settled(page: Page) -> str | None:

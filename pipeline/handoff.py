@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+#: The seconds that have a date, of the years 1 to 9999; a server may send any other number as ``created``.
+DATED = range(-62_135_596_800, 253_402_300_800)
+
+
 class Row(msgspec.Struct, frozen=True, gc=False):
     """One completion as the API sent it."""
 

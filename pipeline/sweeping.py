@@ -11,6 +11,7 @@ The guard of walk 9 therefore sees the whole sweep before anything is gone, over
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice, pairwise
@@ -27,9 +28,10 @@ from pipeline.extract.walk import Heard, Refusal, Walk
 from pipeline.extract.workers import Workers
 from pipeline.failpoints import reach
 from pipeline.handoff import Page, Row, Span, Sweep
+from pipeline.stopping import LimitReachedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     import pyarrow as pa
 
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from pipeline.extract.walk import Request
     from pipeline.handoff import Anchor
     from pipeline.horizon import Horizon
-    from pipeline.stopping import Stop
+    from pipeline.stopping import Limit
 
 #: Held completions between two anchors: what one walk of a sweep looks up and compares at a time.
 PART = 5_000
@@ -85,9 +87,10 @@ class _Part:
 
     def inside(self, page: Page) -> Page:
         """Return the rows that belong to this part: at its edges a page shows those of its neighbours."""
-        return Page(tuple(row for row in page.rows if self._holds(row)), page.has_more, page.server_time)
+        return Page(tuple(row for row in page.rows if self.holds(row)), page.has_more, page.server_time)
 
-    def _holds(self, row: Row) -> bool:
+    def holds(self, row: Row) -> bool:
+        """Whether a row belongs to this part."""
         return row.created is None or ((self.start is None or row.created > self.start) and row.created <= self.end)
 
     @property
@@ -135,7 +138,7 @@ class Sweeping:
         position: int,
         horizon: Horizon,
         witness: Witness,
-        stop: Stop,
+        stop: Limit,
         cut: Callable[[tuple[Span, ...]], None],
         observe: Callable[[], None],
     ) -> None:
@@ -151,6 +154,8 @@ class Sweeping:
         self._observe = observe
         self._budget = order.requests
         self._missed: list[tuple[str, State]] = []
+        self._beside: list[Row] = []
+        """Rows that a page of one part showed of another, or of none, and that were not known."""
         self._spans: list[Span] = []
         self._sweep, self._read = coverage.latest_sweep(archive.spans(order.fingerprint))
         self._pending = marks.pending(archive)
@@ -159,6 +164,8 @@ class Sweeping:
         self._is_expected = _Expected(archive, order.fingerprint, filters)
         self.found_late = 0
         """Completions that no run had seen."""
+        self.doubtful: list[int] = []
+        """Seconds that could not be shown complete."""
         self.unlisted = 0
         """Completions that answer for themselves although the list does not show them."""
         self.unanswered = 0
@@ -225,18 +232,19 @@ class Sweeping:
             self._walk_parts()
             self.is_stuck = self._budget < budget and not self._spans
         finally:
-            self.found_late = self._intake.counts.new - before
+            later = self._take_beside()
+            self.found_late = self._intake.counts.new - before - later
             self._mark_missing()
 
     def _walk_parts(self) -> None:
         parts = self._parts()
-        with Workers(self._client.list, most=self._order.walks, stop=self._stop) as workers:
+        with Workers(self._client.list, most=self._order.walks, stop=self._stop.of_the_run) as workers:
             asked: dict[int, _Part] = {}
             for part in islice(parts, self._order.walks):
                 self._put(part, next(part.requests), workers, asked)
             try:
                 while asked:
-                    number, answer = workers.get()
+                    number, answer = self._next(workers, asked)
                     part = asked.pop(number)
                     if not self._go_on(part, self._hear(part, answer), workers, asked):
                         for following in islice(parts, 1):
@@ -244,6 +252,41 @@ class Sweeping:
             finally:  # what ends the walks early ends them where they are
                 for part in asked.values():
                     self._finish(part, part.read_to, part.asked_at)
+
+    def _next(
+        self, workers: Workers[Request, Page | Refusal], asked: Mapping[int, _Part]
+    ) -> tuple[int, Page | Refusal]:
+        """Wait for the next answer; where one fails, keep what the others still bring, which claims nothing."""
+        try:
+            return workers.get()
+        except (PipelineError, LimitReachedError):
+            for number, answer in workers.rest():
+                with contextlib.suppress(PipelineError):
+                    self._hear(asked[number], answer)
+            raise
+
+    def _take_beside(self) -> int:
+        """Keep what pages showed beyond their parts, when no part is under way; return what is new behind the goal.
+
+        Whatever a part was shown of its own is written by then, and found by a look of its own into what is held.
+        """
+        rows, self._beside = self._beside, []
+        if not rows or self._sweep is None:
+            return 0
+        if self._intake.has_rows:
+            self._cut(())
+        held = Held(self._archive)
+        counts = self._intake.counts
+        goal = self._sweep.goal
+        for some in (
+            [row for row in rows if (row.created or 0) <= goal],
+            [row for row in rows if (row.created or 0) > goal],
+        ):
+            before = counts.new
+            page = Page(tuple(some), False, self._horizon.asked_at)
+            self._intake.known(page, held)
+            self._intake.take(page, held, is_walk=False)
+        return counts.new - before
 
     def _parts(self) -> Iterator[_Part]:
         """Yield what is unread, cut at known seconds; what is older than everything listed needs no walk."""
@@ -298,7 +341,8 @@ class Sweeping:
         part.asked_at = part.asked_at or answer.server_time
         known = self._intake.known(answer, part.held)
         inside = part.inside(answer)
-        self._intake.take(inside, part.held)
+        self._beside += [row for row in answer.rows if row.id not in known and not part.holds(row)]
+        self._intake.take(inside, part.held, is_walk=False)
         part.missing.show(inside)
         for row in inside.rows:
             if row.id in self._pending:
@@ -330,10 +374,16 @@ class Sweeping:
         doubts = {second for second in part.walk.doubtful if second <= read_to}
         first = -(2**62) if part.start is None else part.start + 1
         part.held.cover(first, read_to)
-        missed = [one for one in part.missing.up_to(read_to) if self._is_expected(*one)]
+        # A name of our own, for want of an id, cannot be asked for: nothing could ever tell that its row is gone.
+        missed = [
+            (id_, state)
+            for id_, state in part.missing.up_to(read_to)
+            if not id_.startswith("no-id:") and self._is_expected(id_, state)
+        ]
         self._missed += missed
         self._absent.update(id_ for id_, _ in missed)
         self._spans.append(Span(part.start, read_to, asked_at, tuple(sorted(doubts)), self._sweep))
+        self.doubtful += sorted(doubts)
         reach("run.swept")
 
     # -- marking ------------------------------------------------------------------------------------------------
@@ -416,7 +466,7 @@ class Sweeping:
             self.unlisted += 1
             page = Page((answer,), False, self._horizon.asked_at)
             self._intake.known(page)
-            self._intake.take(page)
+            self._intake.take(page, is_walk=False)
             self._close("found", missed, b"{}")
             return True
         gone = marks.Gone(

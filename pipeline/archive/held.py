@@ -182,22 +182,22 @@ def anchors(archive: Archive, before: int, without: Collection[str] = ()) -> lis
     below = min(before, newest)
     chosen: list[Anchor] = []
     position = wanted = 0
+    # A segment may lie within another one: that of a late row, which a sweep found, hides nothing that is newer.
     for footer in sorted(listed(archive), key=lambda footer: footer.first or 0, reverse=True):
+        if len(chosen) == ANCHORS:
+            break
         if footer.first is None or footer.first >= below:
             continue
         if position + footer.completions <= wanted:  # not opened: a night must not grow with the number of segments
             position += footer.completions
         else:
             older = _older(archive, footer.number, below, without)
-            while wanted < position + older.num_rows:
+            while wanted < position + older.num_rows and len(chosen) < ANCHORS:
                 place = wanted - position
                 chosen.append(Anchor(older["id"][place].as_py(), older["created"][place].as_py()))
                 wanted = 2 * wanted + 1
-                if len(chosen) == ANCHORS:
-                    return chosen
             position += older.num_rows
-        below = footer.first
-    return chosen
+    return sorted(chosen, key=lambda anchor: anchor.created, reverse=True)
 
 
 def _older(archive: Archive, number: int, below: int, without: Collection[str]) -> pa.Table:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from pipeline import schema
 from pipeline.archive.content import Content, Stored
 from pipeline.archive.held import Held, State
+from pipeline.handoff import DATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,21 +139,22 @@ class Intake:
         held = held or self._held
         seconds = [row.created for row in page.rows if row.created is not None]
         is_undated = any(row.created is None and not row.id.startswith("no-id:") for row in page.rows)
-        if is_undated or (page.rows and OVERWRITING in page.rows[0].body):
+        if is_undated or any(OVERWRITING in row.body for row in page.rows):
             held.cover_all()
         elif seconds:
             held.cover(min(seconds), max(seconds), window=window)
         return frozenset(row.id for row in page.rows if held.state(row.id))
 
-    def take(self, page: Page, held: Held | None = None, *, from_newest: bool = False) -> None:
+    def take(self, page: Page, held: Held | None = None, *, from_newest: bool = False, is_walk: bool = True) -> None:
         """Keep the rows of a page that are new or changed; ``known`` was asked about the same page before.
 
-        Rows ``from_newest`` are cut into segments of their own: a segment holds one stretch of seconds.
+        Rows ``from_newest`` are cut into segments of their own: a segment holds one stretch of seconds. What came late
+        is told where the page ``is_walk``, one that the position rests on: no overlap could reach what others show.
         """
         now, segment = self._now(), self._archive.last + 1
         before, size = len(self._rows), self._bytes[False]
         for row in page.rows:
-            self._take(row, now, segment, held or self._held)
+            self._take(row, now, segment, held or self._held, is_walk=is_walk)
         if from_newest:
             taken = range(before, len(self._rows))
             # A version stays behind the one that it replaces, which may stand in the other segment.
@@ -164,7 +166,7 @@ class Intake:
         """Tell the time in microseconds since 1970."""
         return (self._clock() - _EPOCH) // _MICROSECOND
 
-    def _take(self, row: Row, now: int, segment: int, held: Held) -> None:
+    def _take(self, row: Row, now: int, segment: int, held: Held, *, is_walk: bool) -> None:
         if self._archive.tombstones.cover(row.id):
             self.counts.forgotten += 1
             return
@@ -172,7 +174,8 @@ class Intake:
         content_hash = hashlib.sha256(stored.body).digest()
         if state is None:
             self.counts.new += 1
-            self._note_lateness(row)
+            if is_walk:
+                self._note_lateness(row)
         elif self._is_listed(state) and (state.content_hash == content_hash or self._same(state, row)):
             self._skip(row, state)
             return
@@ -230,7 +233,9 @@ class Intake:
         self._bytes[False] += len(row.body)
 
     def _note_lateness(self, row: Row) -> None:
-        if self._position is not None and row.created is not None and row.created <= self._position:
+        if self._position is None or row.created is None or row.created not in DATED:
+            return
+        if row.created <= self._position:
             self.counts.largest_lateness = max(self.counts.largest_lateness or 0, self._position - row.created)
 
     def _same(self, state: State, row: Row) -> bool:

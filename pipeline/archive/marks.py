@@ -8,7 +8,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.archive.held import Held
+from pipeline.archive.held import Held, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,13 +91,14 @@ def live(archive: Archive, is_expected: Callable[[str, State], bool], *, enough:
 
 def boundaries(archive: Archive, every: int) -> list[int]:
     """Return the seconds that cut what is held into parts of about ``every`` completions, oldest first."""
-    columns = (
-        archive.columns(footer.number, ["kind", "created"])
-        for footer in archive.footers
-        if footer.completions and footer.is_of_the_api
-    )
-    cuts: list[int] = []
-    for table in columns:
+    cuts: set[int] = set()
+    waiting = pa.array([], pa.int64())
+    for footer in sorted(listed(archive), key=lambda footer: footer.first or 0):
+        table = archive.columns(footer.number, ["kind", "created"])
         seconds = table.filter(pc.equal(table["kind"], "completion"))["created"].drop_null()
-        cuts.extend(seconds.take(pc.sort_indices(seconds))[every - 1 :: every].to_pylist())
-    return sorted(set(cuts))
+        # Segments of few completions, as nights write them, are cut together.
+        waiting = pc.take(both := pa.concat_arrays([waiting, *seconds.chunks]), pc.sort_indices(both))
+        whole = len(waiting) // every * every
+        cuts.update(waiting[every - 1 : whole : every].to_pylist())
+        waiting = waiting[whole:]
+    return sorted(cuts)

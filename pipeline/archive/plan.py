@@ -94,7 +94,8 @@ class Plan:
             return
         known, table = self._known, self._archive.columns(footer.number, _COLUMNS)
         is_due = pc.and_(pc.equal(table["kind"], "completion"), pc.invert(table["has_messages"]))
-        table = table.filter(is_due)
+        # A row without an id cannot be asked for: the name that it is kept under is our own.
+        table = table.filter(pc.and_not(is_due, pc.starts_with(table["id"], "no-id:")))
         wanted = dict(zip(table["id"].to_pylist(), table["created"].to_pylist(), strict=True))
         versions = set(table.filter(table["is_version"])["id"].to_pylist())
         before = self._fetched_before(versions - known.fetched, footer.first, footer.last) if versions else set()

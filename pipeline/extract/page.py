@@ -33,15 +33,23 @@ class Filters:
     metadata: Mapping[str, str]
 
     def admit(self, row: Row) -> bool:
-        """Tell whether the server honoured the filters for this row; an alias admits its dated snapshots."""
+        """Tell whether the server honoured the filters for this row; an alias admits its dated snapshots.
+
+        ``gpt-4o`` admits ``gpt-4o-2024-08-06``, and not ``gpt-4o-mini-2024-07-18``.
+        """
         if self.model is None and not self.metadata:
             return True
         try:
             told = _filtered.decode(row.body)
         except msgspec.MsgspecError:
             return True
-        by_model = self.model is None or (told.model or "").startswith(self.model)
+        by_model = self.model is None or _is_snapshot(told.model or "", self.model)
         return by_model and self.metadata.items() <= (told.metadata or {}).items()
+
+
+def _is_snapshot(model: str, alias: str) -> bool:
+    """Tell whether a model is the one named, or that with a date or another number behind it."""
+    return model == alias or (model.startswith(f"{alias}-") and model[len(alias) + 1 :][:1].isdigit())
 
 
 class _Envelope(msgspec.Struct):

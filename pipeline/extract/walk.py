@@ -124,6 +124,8 @@ class Walk:
         self.until = until
         self._widest: int | None = None
         self._exact = False
+        self._is_limit_doubtful = False
+        """Whether an anchor was refused with what is also said to a limit that is too large."""
         self._refused: set[str] = set()
         self._seen: dict[str, int] = {}
         self._strikes = 0
@@ -137,10 +139,17 @@ class Walk:
     # -- begin: prove an anchor, or read from the beginning ------------------------------------------------------
 
     def _begin(self) -> Questions:
-        """Ask behind the newest anchor that proves itself; at last from the beginning."""
+        """Ask behind the newest anchor that proves itself; at last from the beginning.
+
+        Where the server takes only a smaller limit, that may be all that it refused: the anchors are asked once more.
+        """
+        trail = list(self._trail)
         while True:
-            anchor = self._trail[-1]
+            anchor, limit = self._trail[-1], self._limit
             shown = yield from self._ask(anchor)
+            if shown is not None and anchor is None and self._limit < limit and self._is_limit_doubtful:
+                self._trail, self._is_limit_doubtful = trail, False
+                continue
             if shown is not None:
                 self.start = anchor.created if anchor else None
                 return shown
@@ -158,6 +167,7 @@ class Walk:
         if isinstance(answer, _Shown) and (answer.claims_more_but_is_empty or _shows_too_little(anchor, answer, among)):
             answer = yield from self._widen(answer)
         if isinstance(answer, Refusal):
+            self._is_limit_doubtful = self._is_limit_doubtful or answer.status in LIMIT_REFUSED
             return None
         if answer.claims_more_but_is_empty:
             raise IncompleteError("the server says that more completions follow, and shows none")

@@ -8,7 +8,8 @@ import threading
 from itertools import count, islice
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from pipeline.stopping import LOOK
+from pipeline.errors import PipelineError
+from pipeline.stopping import LOOK, StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -61,6 +62,12 @@ class Workers(Generic[Q, A]):
         if error is not None:
             raise error
         return number, answer  # type: ignore[return-value]  # without an error there is an answer
+
+    def rest(self) -> Iterator[tuple[int, A]]:
+        """Yield what else was asked and still comes; what fails meanwhile, and a stop, is passed over."""
+        for _ in range(self._asked):
+            with contextlib.suppress(PipelineError, StoppedError):
+                yield self.get()
 
     def _next(self) -> tuple[int, A | None, BaseException | None]:
         with contextlib.suppress(queue.Empty):

@@ -8,6 +8,7 @@ import msgspec
 import pyarrow as pa
 
 from pipeline import schema
+from pipeline.handoff import DATED
 from pipeline.transform.columns import dates, table, timestamps
 from pipeline.transform.tables import origin
 
@@ -16,12 +17,16 @@ if TYPE_CHECKING:
 
 _DERIVED = {"source", "created_date", "segment"}
 _RUN_KEYS = [name for name in schema.RUNS.columns.names if name not in _DERIVED]
+_TIMES = [name for name in _RUN_KEYS if schema.RUNS.columns.field(name).type == schema.TIMESTAMP]
+_DATED = range(DATED.start * 1_000_000, DATED.stop * 1_000_000)
 
 
 def runs(segment: Segment, rows: pa.Table) -> pa.Table:
     """Make one row per run; ``findings`` is an array in the archive and its text in the table."""
     bodies = _bodies(rows)
     columns = {name: [body.get(name) for body in bodies] for name in _RUN_KEYS}
+    for name in _TIMES:  # versions up to 2026-12-01 wrote what a server sent as ``created``, whatever it was
+        columns[name] = [time if time is not None and time in _DATED else None for time in columns[name]]
     started = pa.array(columns["started_at"], schema.TIMESTAMP)
     findings = [msgspec.json.encode(value) for value in columns["findings"]]
     where = origin(segment.source, segment.number, len(rows))

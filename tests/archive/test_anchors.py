@@ -34,6 +34,14 @@ def test_many_small_segments_are_not_all_opened(tmp_path, monkeypatch):
     assert len(opened) == 7
 
 
+def test_a_late_row_in_a_segment_of_its_own_hides_none_of_the_others(tmp_path):
+    """A sweep finds a late row, and writes it behind the segment that it lies in: the newest rows stay the first."""
+    archive = archive_in(tmp_path)
+    keep(archive, *(row(f"r{second}", second) for second in range(0, 100, 2)))
+    keep(archive, row("late", 31))
+    assert seconds(anchors(archive, 98)) == [96, 92, 84, 68, 36, 31]
+
+
 def test_a_row_alone_in_its_second_is_preferred(tmp_path):
     """A row with siblings is chosen only where no row is alone."""
     archive = archive_in(tmp_path)

@@ -111,6 +111,7 @@ def test_has_more_that_is_absent_or_odd_is_no():
         ("gpt-4o", {}, True),
         ("gpt-4o-2024-08-06", {}, True),
         ("gpt-5", {}, False),
+        ("gpt-4", {}, False),
         (None, {"team": "search"}, True),
         (None, {"team": "ads"}, False),
         (None, {"other": "x"}, False),
@@ -121,6 +122,13 @@ def test_filters_tell_whether_the_server_honoured_them(model, metadata, admitted
     """An alias admits its dated snapshots; every pair must be there."""
     row = Row("a", 1, b'{"model":"gpt-4o-2024-08-06","metadata":{"team":"search","k":"v"}}')
     assert Filters(model, metadata).admit(row) is admitted
+
+
+def test_a_model_does_not_admit_its_smaller_sister():
+    """A server that ignores the filter lists both: only a number behind the name makes a snapshot of it."""
+    row = Row("a", 1, b'{"model":"gpt-4o-mini-2024-07-18"}')
+    assert not Filters("gpt-4o", {}).admit(row)
+    assert Filters("gpt-4o-mini", {}).admit(row)
 
 
 def test_a_row_that_cannot_be_judged_is_admitted():

@@ -68,6 +68,17 @@ def test_repeated_runs_of_three_pages_reach_the_same_rows_as_one(world, monkeypa
     prove(world.data)
 
 
+@pytest.mark.parametrize("asked", [THREE, Asked(max_runtime=0.4)], ids=["pages", "runtime"])
+def test_what_is_under_way_at_a_limit_is_kept(world, monkeypatch, asked):
+    """Both ends were asked before the limit was reached: what either of them shows is kept."""
+    monkeypatch.setattr(nightly, "SLOW", 0)
+    monkeypatch.setattr(nightly, "LONG", 1)
+    world.server.app.latency = 0.05
+    (source,) = world.run(asked=asked, **BARE).sources
+    assert source.limited
+    assert set(versions(world.archive())) == {id_ for id_, _ in world.store.shown}
+
+
 @pytest.mark.slow
 def test_what_was_kept_is_loaded_and_published(world):
     """A limit ends the questions alone: tables and snapshot hold what the archive holds."""

@@ -165,6 +165,32 @@ def test_a_clock_that_ran_ahead_loses_nothing(world):
     assert set(new) < held(world) == world.store.visible_ids()
 
 
+def test_a_clock_that_ran_ahead_hides_no_late_row(tmp_path):
+    """What becomes visible within the overlap is found, although the position was told by a clock a day ahead."""
+    with World(tmp_path, limit=PAGE, overlap=6.0 * HOUR) as world:
+        for ago in range(60):
+            world.add(NOW - 30_000 + ago * 400)
+        world.clock.advance(DAY)
+        world.run(**BARE)
+        world.clock.advance(HOUR - DAY)
+        late = world.add(NOW - 3 * HOUR)
+        world.run(**BARE)
+        assert set(late) < held(world) == world.store.visible_ids()
+
+
+def test_a_limit_that_the_server_does_not_take_costs_no_whole_walk(tmp_path):
+    """Refused with every anchor, it says nothing about them: they are asked again with a limit that is taken."""
+    with World(tmp_path, Shape(max_limit=20), limit=50) as world:
+        for ago in range(200):
+            world.add(NOW - 200_000 + ago * 900)
+        world.run(**BARE)
+        world.clock.advance(2 * HOUR)
+        world.add(int(world.clock()) - 60)
+        world.run(**BARE)
+        assert len(world.store.shown) < 60
+        assert held(world) == world.store.visible_ids()
+
+
 def test_other_filters_start_over_without_duplicates(world):
     """A changed fingerprint has no position: everything is read again, nothing is kept twice, and changing back too."""
     world.run(**BARE)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import threading
+import time
 
 import duckdb
 import pytest
 
 from pipeline.adopt import adopt
-from pipeline.archive import coverage
+from pipeline.archive import coverage, marks
+from pipeline.errors import ServerError
+from pipeline.extract.client import Client
 from pipeline.nightly import Asked, export
 from pipeline.sandbox.faults import Fault
 from pipeline.sandbox.listing import ApiError
 from pipeline.sandbox.shape import Shape
+from pipeline.sweeping import Sweeping
 
 from .world import DAY, HOUR, NOW, World, prove, versions
 
@@ -474,6 +479,98 @@ def test_a_sweep_that_fails_keeps_what_it_found(world):
     assert (after.exit_code, gone(world)) == (0, {world.ids[-30]: "deleted"})
     assert result.sources[0].changed + after.sources[0].changed == 1
     prove(world.data)
+
+
+def test_what_is_under_way_while_another_walk_fails_is_kept(tmp_path, monkeypatch):
+    """A page that one walk of a sweep is being shown holds a late row: it is kept, although another walk fails."""
+    with World(tmp_path, limit=100, overlap=60.0, sweep_walks=4, segment_size=8_000_000) as world:
+        for number in range(3000):
+            world.add(NOW - 400_000 + number * 100)
+        world.run(**BARE)
+        (late,) = world.add(NOW - 400_000 + 150 * 100 + 1)
+        real, is_shown = Client.list, threading.Event()
+
+        def list_(client, request):
+            answer = real(client, request)
+            if any(row.id == late for row in getattr(answer, "rows", ())):
+                is_shown.set()
+                time.sleep(0.5)
+            elif threading.current_thread() is not threading.main_thread() and is_shown.wait(0.3):
+                raise ServerError("the server failed")
+            return answer
+
+        monkeypatch.setattr(Client, "list", list_)
+        assert sweep(world, **BARE).exit_code == ServerError.exit_code
+        assert late in versions(world.archive())
+
+
+def test_what_a_page_shows_beyond_its_part_is_kept(tmp_path, monkeypatch):
+    """The last page of a part shows a late row of the next part, which had been read: it is kept, and found late."""
+    with World(tmp_path, limit=10, overlap=60.0, sweep_walks=1) as world:
+        monkeypatch.setattr("pipeline.sweeping.LEAST_PART", 30)
+        world.ids = [world.add(NOW - 40_000 + number * 100)[0] for number in range(100)]
+        world.run(**BARE)
+        late = []
+        real = Sweeping._finish
+
+        def finish(sweeping, part, read_to, asked_at):
+            real(sweeping, part, read_to, asked_at)
+            if not late:
+                late.extend(world.add(part.end))  # of a part that has been read, shown again with the next one
+
+        monkeypatch.setattr(Sweeping, "_finish", finish)
+        result = sweep(world, **BARE)
+        assert late[0] in {id_ for id_, _ in world.store.shown}
+        assert set(versions(world.archive())) == world.store.visible_ids()
+        assert findings(result) == {"found-by-sweep"}
+        assert world.run().exit_code == 0
+        prove(world.data)
+
+
+def test_what_was_stored_behind_the_walk_is_kept_and_is_not_late(world):
+    """A completion that is created while the sweep runs is shown by its last page, and gone before the next run."""
+    real, new = world.store.list, []
+
+    def list_(query=None):
+        listing = real(query)
+        if query and query.limit == 1 and not new:
+            world.clock.advance(30)
+            new.extend(world.add(int(world.clock()) - 5))
+        return listing
+
+    world.store.list = list_
+    result = sweep(world, **BARE)
+    assert new[0] in {id_ for id_, _ in world.store.shown}
+    assert new[0] in versions(world.archive())
+    assert findings(result) == set()
+
+
+def test_a_doubt_that_a_sweep_meets_first_ends_it_with_3_once(tmp_path):
+    """A second that no page shows whole is told by the first run that meets it, be that a sweep."""
+    with World(tmp_path, Shape(max_limit=10), overlap=60.0) as world:
+        world.ids = [world.add(NOW - 400_000 + number * 1000)[0] for number in range(30)]
+        world.run(**BARE)
+        world.add(NOW - 400_000 + 7000, 40)
+        first = sweep(world, **BARE)
+        assert (first.exit_code, first.sources[0].complete) == (3, False)
+        assert "possibly-incomplete" in findings(first)
+        world.clock.advance(HOUR)
+        assert world.run(**BARE).exit_code == 0
+
+
+def test_segments_of_few_completions_are_swept_in_parts(tmp_path, monkeypatch):
+    """What nights have written is cut together: as many parts as of one large segment, and no more held in memory."""
+    monkeypatch.setattr("pipeline.sweeping.LEAST_PART", 20)
+    parts = []
+    for size in (8_000_000, 3000):
+        (tmp_path / str(size)).mkdir()
+        with World(tmp_path / str(size), limit=20, segment_size=size) as world:
+            for number in range(200):
+                world.add(NOW - 400_000 + number * 100)
+            world.run(**BARE)
+            parts.append(marks.boundaries(world.archive(), 20))
+    assert len(parts[0]) == 10
+    assert parts[0] == parts[1]
 
 
 @pytest.mark.slow

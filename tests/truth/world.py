@@ -45,7 +45,7 @@ class Showing(Store):
 
     def list(self, query: Query | None = None) -> Listing:
         listing = super().list(query)
-        self.shown += [(json.loads(body)["id"], body) for body in listing.rows]
+        self.shown += [(json.loads(body).get("id", ""), body) for body in listing.rows]
         return listing
 
     def delete(self, completion_id: str) -> None:
