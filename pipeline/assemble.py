@@ -10,6 +10,7 @@ from pipeline import files
 from pipeline.archive.blobs import Blobs
 from pipeline.archive.content import Content
 from pipeline.archive.segments import sources
+from pipeline.cost import table
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.folder import DataFolder
 from pipeline.secret import check_reference, fetch, resolve
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipeline.config import Config, Source
+    from pipeline.cost.settings import Cost
     from pipeline.extract.client import Client
     from pipeline.extract.organization import Organization
+    from pipeline.extract.retry import Retry
     from pipeline.handoff import Account, Destination
     from pipeline.load.delta import DeltaDestination
     from pipeline.load.parquet import ParquetDestination
@@ -50,7 +53,9 @@ def content(source: Source) -> Content:
     return Content(source.content, source.metadata_keys)
 
 
-def client(source: Source, account: Account | None, stop: Stop) -> Client:
+def client(
+    source: Source, account: Account | None, stop: Stop, complain: Callable[[Retry], None] = lambda _: None
+) -> Client:
     """Open a source; raises RefusedError where its key is missing."""
     from pipeline.extract.client import Client, Endpoint  # noqa: PLC0415 - what asks no server stays without HTTP
     from pipeline.extract.page import Filters  # noqa: PLC0415
@@ -74,7 +79,15 @@ def client(source: Source, account: Account | None, stop: Stop) -> Client:
         policy=Policy(attempts=source.retry_attempts, seconds=source.retry_time),
     )
     key = resolve(source.api_key, source=source.name)
-    return Client(endpoint, key, account=account, sleep=stop.sleep, guard=stop.interruptible, at_once=at_once)
+    return Client(
+        endpoint,
+        key,
+        account=account,
+        sleep=stop.sleep,
+        guard=stop.interruptible,
+        at_once=at_once,
+        complain=complain,
+    )
 
 
 def organization(config: Config, stop: Stop) -> Organization:
@@ -260,7 +273,7 @@ def open_snapshot(data: str | PathLike[str]) -> duckdb.DuckDBPyConnection:
     """Open the newest published snapshot of a data folder, read-only."""
     from pipeline.load import reading  # noqa: PLC0415 - importing pipeline must stay light
 
-    return reading.connect(DataFolder(Path(data)).snapshot)
+    return reading.connect(_snapshot(Path(data)))
 
 
 def read_arrow(
@@ -269,23 +282,35 @@ def read_arrow(
     """Read a table of the newest published snapshot, between two times of creation."""
     from pipeline.load import reading  # noqa: PLC0415 - as above
 
-    return reading.arrow(DataFolder(Path(data)).snapshot, table, since, until)
+    return reading.arrow(_snapshot(Path(data)), table, since, until)
+
+
+def _snapshot(data: Path) -> Path:
+    """Name the snapshot of a data folder; raises FolderError where there is no folder, for a name may be mistyped."""
+    folder = DataFolder(data)
+    if not folder.snapshot.parent.is_dir():
+        folder.insist()
+    return folder.snapshot
 
 
 def query_snapshot(
-    data: Path, sql: str, values: Mapping[str, str | int | None] | None = None
+    data: Path, sql: str, values: Mapping[str, str | int | None] | None = None, *, cost: Cost | None = None
 ) -> AbstractContextManager[Answer]:
-    """Ask the newest published snapshot, without access to anything else; ``values`` stand for ``$name``."""
+    """Ask the newest published snapshot, without access to anything else; ``values`` stand for ``$name``.
+
+    With ``cost`` its prices are those of today's program and settings, as they would be after the next run.
+    """
     from pipeline.load import reading  # noqa: PLC0415 - as above
 
-    return reading.query(DataFolder(data).snapshot, sql, values or {})
+    prices = None if cost is None else table.rows(cost)
+    return reading.query(_snapshot(data), sql, values or {}, prices=prices)
 
 
-def asking(data: Path) -> AbstractContextManager[Callable[[str], Answer]]:
-    """Ask the newest published snapshot several questions of our own."""
+def asking(config: Config) -> AbstractContextManager[Callable[[str], Answer]]:
+    """Ask the newest published snapshot several questions of our own, at today's prices."""
     from pipeline.load import reading  # noqa: PLC0415 - as above
 
-    return reading.asking(DataFolder(data).snapshot)
+    return reading.asking(_snapshot(config.data), prices=table.rows(config.cost))
 
 
 def json_column(file: Path, table: str, column: str | None) -> AbstractContextManager[Iterator[bytes]]:

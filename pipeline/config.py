@@ -39,6 +39,8 @@ _DURATION = re.compile(r"(\d+)\s*(ms|s|m|h|d)?")
 _SIZE = re.compile(r"(\d+)\s*(kB|MB|GB)?")
 _BYTES = {None: 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}
+#: The longest duration: no clock of a system takes any.
+_CENTURY = 36_525 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +181,14 @@ def _attempts(value: Any) -> int:
 def duration(value: Any) -> float:
     """Read a duration in seconds; raises ValueError with what it must be."""
     found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found:
-        return float(int(found[1]) * _SECONDS[found[2]])
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return float(value)
+    seconds = int(found[1]) * _SECONDS[found[2]] if found else value
+    if isinstance(seconds, int | float) and not isinstance(value, bool | float) and 0 <= seconds <= _CENTURY:
+        return float(seconds)
     raise ValueError('must be a duration such as "90s", "5m", "6h" or "1d"')
+
+
+def _some_time(value: Any) -> float:
+    return duration(value) or duration(None)
 
 
 def _at_once(value: Any) -> int:
@@ -215,7 +220,10 @@ def _keys(value: Any) -> tuple[str, ...]:
 
 
 def _path(value: Any) -> Path:
-    return Path(_text(value)).expanduser()
+    try:
+        return Path(_text(value)).expanduser()
+    except RuntimeError as error:
+        raise ValueError("begins with the home folder of somebody who has none") from error
 
 
 def _place(value: Any) -> bool | str:
@@ -261,9 +269,9 @@ SOURCE_SETTINGS: dict[str, Setting] = {
     "metadata": Setting("Only completions with these metadata.", cost.pairs),
     "limit": Setting("Completions per page.", _limit),
     "overlap": Setting("How far back in created each run reads again, for rows that became visible late.", duration),
-    "timeout": Setting("Longest silence of the server.", duration),
-    "connect_timeout": Setting("Longest time to connect.", duration),
-    "page_time": Setting("Longest time for one page, however slowly it comes.", duration),
+    "timeout": Setting("Longest silence of the server.", _some_time),
+    "connect_timeout": Setting("Longest time to connect.", _some_time),
+    "page_time": Setting("Longest time for one page, however slowly it comes.", _some_time),
     "page_size": Setting("Most bytes of one page, decompressed; a larger one is asked in smaller parts.", _size),
     "ca_file": Setting("Certificates to trust instead of the usual ones, where the server has private ones.", _text),
     "retry_attempts": Setting("Most requests for one page.", _attempts),
@@ -368,7 +376,7 @@ def load(path: Path | None, environment: Mapping[str, str], *, data: Path | None
     if given is not None:
         top["data"] = given
         origins["data"] = "--data" if data else "PIPELINE_DATA"
-    return Config(
+    found = Config(
         sources=sources,
         **top,
         **destinations,
@@ -377,6 +385,18 @@ def load(path: Path | None, environment: Mapping[str, str], *, data: Path | None
         is_implied=path is None,
         origins=origins,
     )
+    _insist_on_usable(found.data, origins.get("data", "default"))
+    return found
+
+
+def _insist_on_usable(data: Path, origin: str) -> None:
+    """Raise ConfigError for a data folder whose name some library cannot take."""
+    try:
+        str(data).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{data!r} ({origin}) is not UTF-8", hint="name another data folder") from error
+    if data.parts and ":" in data.parts[0]:  # taken for the name of a protocol
+        raise ConfigError(f"{data} ({origin}) looks like a URL", hint=f"name the data folder {data.absolute()}")
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -394,6 +414,11 @@ def _parse(path: Path) -> dict[str, Any]:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     told = {key: environment[name] for key, name in ENVIRONMENT.items() if environment.get(name)}
+    if "base_url" in told:
+        try:
+            _url(told["base_url"])
+        except ValueError as error:
+            raise ConfigError(f"{ENVIRONMENT['base_url']} {error}") from error
     organization = {key: told[key] for key in ("base_url",) if key in told}
     if environment.get(ADMIN_KEY):
         organization["admin_key"] = f"env:{ADMIN_KEY}"

@@ -10,12 +10,14 @@ import contextlib
 import csv
 import io
 import json
+import math
+import os
 import sys
 import time
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from pipeline.errors import TryAgainError
+from pipeline.errors import TryAgainError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from pipeline.cost.answer import Costs
     from pipeline.errors import PipelineError
+    from pipeline.extract.retry import Retry
     from pipeline.preview import Preview
     from pipeline.proof import Proof, Verdict
     from pipeline.result import Adopted, Copied, DestinationResult, Forgotten, Progress, RunResult, SourceResult
@@ -42,6 +45,8 @@ EXIT_CODES: dict[int, str] = {
 }
 #: Off a terminal a run of hours leaves hundreds of lines, not hundreds of thousands.
 LINE_SECONDS = 30.0
+#: Seconds between two lines about questions that fail.
+COMPLAINT_SECONDS = 10.0
 #: Columns of a table that is asked for off a terminal, where 80 would squeeze it.
 WIDTH = 160
 #: How a formula begins in a spreadsheet, or what hides that it does.
@@ -67,6 +72,10 @@ class _Nowhere(io.TextIOBase):
     def write(self, text: str) -> int:
         """Take text."""
         return len(text)
+
+
+#: Letters of a text that a column of a table has room for, at least.
+_NARROW = 10
 
 
 class Log:
@@ -114,6 +123,7 @@ class Reporter:
         self._live = is_live
         self._began: dict[str, tuple[float, int]] = {}
         self._told = time.monotonic()
+        self._complained = -COMPLAINT_SECONDS
 
     def __call__(self, progress: Progress) -> None:
         """Take note of a page."""
@@ -128,6 +138,16 @@ class Reporter:
         else:
             self._log.say("info", "progress", line, source=progress.source, pages=progress.pages, kept=progress.kept)
         self._told = now
+
+    def complain(self, retry: Retry) -> None:
+        """Say why nothing gets on, now and then: many questions may wait at a time."""
+        now = time.monotonic()
+        if now - self._complained < COMPLAINT_SECONDS:
+            return
+        self._complained = now
+        if self._live:
+            _tell("\r\033[K", end="")
+        self._log.say("warning", "retry", str(retry), tried=retry.tried, wait=round(retry.wait, 1))
 
     def end(self) -> None:
         """Leave the line."""
@@ -182,6 +202,8 @@ def _source_lines(source: SourceResult) -> list[str]:
     cost = f"{source.pages:,} pages, {source.retries:,} retries, {_size(source.bytes)}, {source.seconds:.1f} s"
     lines += [_line("", counts), *([_line("", more)] if more else [])]
     lines += [_line("", f"largest lateness {late}; {cost}"), *_horizon_lines(source)]
+    if source.swept_through:
+        lines.append(_line("", f"swept through {_moment(source.swept_through)}"))
     return lines + [_line("", f"note: {finding.message}") for finding in source.findings]
 
 
@@ -335,13 +357,20 @@ def _on_stdout() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        raise
+        to_nobody()
     except OSError as error:
         sys.stdout = None  # nothing is flushed at exit, where it would fail again
         raise TryAgainError(
             f"the output cannot be written: {error.strerror}",
             hint="make room where it goes, or send it elsewhere; what the command did is done",
         ) from error
+
+
+def to_nobody() -> None:
+    """Let all further output go nowhere: whoever reads has seen enough, and the command still says how it ended."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def heading(text: str) -> None:
@@ -360,6 +389,8 @@ def table(
     """Print rows on stdout: a table on a terminal, CSV elsewhere, or what ``form`` asks for."""
     form = ("table" if sys.stdout.isatty() else "csv") if form == "auto" else form
     if form == "json":
+        if twice := next((name for place, name in enumerate(columns) if name in columns[:place]), None):
+            raise UsageError(f"two columns are named {twice}", hint="name one of them otherwise: SELECT … AS …")
         emit_json([dict(zip(columns, row, strict=True)) for row in rows])
     elif form == "csv":
         with _on_stdout():
@@ -373,7 +404,11 @@ def records(columns: Sequence[str], rows: Iterable[Sequence[object]], form: str 
     """Print rows of many columns on stdout: on a terminal one below the other, what is empty left out, else a table."""
     if form != "auto" or not sys.stdout.isatty():
         table(columns, rows, form)
-        return
+    else:
+        _list(columns, rows)
+
+
+def _list(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     width = max(map(len, columns))
     for row in rows:
         told = zip(columns, row, strict=True)
@@ -423,15 +458,30 @@ def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str |
 
     drawn = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     kept = [list(row) for row in rows]
+    width = None if sys.stdout.isatty() else WIDTH
+    if _least_width(columns, kept) > Console(width=width).width:
+        if title:
+            say(f"{title}\n")
+        _list(columns, kept)
+        return
     for number, name in enumerate(columns):
         is_number = any(isinstance(row[number], int | float) or _is_amount(row[number]) for row in kept)
         drawn.add_column(escape(_printable(name)), justify="right" if is_number else "left", overflow="fold")
     for row in kept:
         drawn.add_row(*(escape(_shown(value)) for value in row))
-    width = None if sys.stdout.isatty() else WIDTH
     with _on_stdout():
         Console(highlight=False, width=width).print(drawn)
         sys.stdout.flush()
+
+
+def _least_width(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> int:
+    """Return how wide a table is in which no number and no time is broken, and no text to a letter a line."""
+    least = 2 * (len(columns) - 1)
+    for number, name in enumerate(columns):
+        cells = [(row[number], len(_shown(row[number]))) for row in rows]
+        whole = [width for value, width in cells if not isinstance(value, str) or _is_amount(value)]
+        least += max([min(_NARROW, max([len(name), *(width for _, width in cells)])), *whole])
+    return least
 
 
 def _is_amount(value: object) -> bool:
@@ -451,10 +501,22 @@ def _printable(text: str) -> str:
 
 def _json(value: object) -> str:
     """Write JSON whose control characters, all of them, are escaped: the same to programs, harmless on a terminal."""
-    text = json.dumps(value, default=_plain, ensure_ascii=False)
+    try:
+        text = json.dumps(value, default=_plain, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):  # keys that are no texts, numbers that are none
+        text = json.dumps(_in_json(value), default=_plain, ensure_ascii=False)
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)
+
+
+def _in_json(value: object) -> object:
+    """Write keys as texts, and what is no finite number as null."""
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else str(_cell(key)): _in_json(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_json(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _cell(value: object) -> object:

@@ -46,7 +46,7 @@ def ask_costs(  # noqa: PLR0913 - each has a name
     Raises UsageError for what cannot be asked, FolderError where nothing was published.
     """
     question.check(by)
-    with assemble.asking(config.data) as ask:
+    with assemble.asking(config) as ask:
         through = reached(ask)
         period = _period(since, until, tz, through)
         asked = Question(by, period, top, cost=config.cost, price_set=known(ask, price_set))
@@ -68,7 +68,7 @@ def ask_costs(  # noqa: PLR0913 - each has a name
 
 def ask_budgets(config: Config, month: Period | None = None) -> list[Spent]:
     """Say of every budget how it stands in the month that the data end in, of UTC."""
-    with assemble.asking(config.data) as ask:
+    with assemble.asking(config) as ask:
         through = reached(ask)
         period = month or _period(None, None, "UTC", through)
         return [_spent(ask, config, one, period, through) for one in config.cost.budgets]
@@ -80,10 +80,7 @@ _THROUGH = "SELECT min(data_through) FROM freshness"
 
 def write_parquet(answer: Costs, out: str) -> None:
     """Write the rows as one Parquet file, whole or not at all; amounts are decimals of 15 places."""
-    path = Path(out)
-    if not path.parent.is_dir():
-        raise UsageError(f"{path.parent} is not there", hint="name a file in a folder that is")
-    with files.explained(path), files.replacing(path, scratch=path.parent) as temp:
+    with files.writing_out(Path(out)) as temp:
         pq.write_table(_table(answer), temp)
 
 
@@ -92,14 +89,14 @@ def _table(answer: Costs) -> pa.Table:
     columns: dict[str, pa.Array] = {}
     for place, name in enumerate(answer.columns):
         values = [row[place] for row in answer.rows]
-        columns[name] = pa.array(values, _type(name, values))
+        columns[name] = pa.array(values, _type(name, values, is_key=name in answer.asked.names))
     return pa.table(columns)
 
 
-def _type(name: str, values: list[Any]) -> pa.DataType:
-    if name in {"cost", "cost_min", "previous_cost"}:
+def _type(name: str, values: list[Any], *, is_key: bool) -> pa.DataType:
+    if not is_key and name in {"cost", "cost_min", "previous_cost"}:
         return pa.decimal128(38, 15)
-    if name.endswith(("_tokens", "requests")):
+    if not is_key and name.endswith(("_tokens", "requests")):
         return pa.decimal128(38, 0) if any(abs(value or 0) >= 2**63 for value in values) else pa.int64()
     return pa.date32() if values and all(type(value) is dt.date for value in values) else pa.string()
 

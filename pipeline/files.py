@@ -19,6 +19,7 @@ from pipeline.errors import (
     PipelineError,
     RefusedError,
     TryAgainError,
+    UsageError,
 )
 from pipeline.failpoints import reach
 
@@ -41,6 +42,11 @@ def make_folder(path: Path, *, unsynced: set[Path] | None = None) -> Path:
     A caller that makes many names durable at once has the folders put into ``unsynced`` that hold the new ones.
     """
     if not path.is_dir():
+        if path.is_symlink():
+            raise FolderError(
+                f"{path} is a link to {path.readlink()}, where there is no folder",
+                hint="mount or make it, or name another folder",
+            )
         make_folder(path.parent, unsynced=unsynced)
         path.mkdir(mode=FOLDER_MODE, exist_ok=True)
         _sync_or_note(path.parent, unsynced)
@@ -95,15 +101,30 @@ def write_whole(path: Path, content: bytes, *, scratch: Path, mode: int = FILE_M
         temp.write_bytes(content)
 
 
-def write_out(path: Path, content: bytes) -> None:
-    """Write a file that the caller named with ``--out``, whole or not at all; errors say to name another one."""
+@contextlib.contextmanager
+def writing_out(path: Path) -> Iterator[Path]:
+    """Hand out a temp path that becomes the file named with ``--out``, whole or not at all; errors say to name another.
+
+    Raises UsageError for what is no plain file: a device or a pipe would be one afterwards, a link lead nowhere.
+    """
+    hint = "name another file with --out"
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent}", hint=hint)
+    if not path.name or path.is_symlink() or (path.exists() and not path.is_file()):
+        raise UsageError(f"{path} is no file that could be replaced", hint=hint)
     try:
-        with explained(path):
-            write_whole(path, content, scratch=path.parent)
+        with explained(path), replacing(path, scratch=path.parent) as temp:
+            yield temp
     except DiskFullError:
         raise
     except PipelineError as error:
-        raise type(error)(error.message, hint="name another file with --out") from error
+        raise type(error)(error.message, hint=hint) from error
+
+
+def write_out(path: Path, content: bytes) -> None:
+    """Write a small file as ``writing_out`` does."""
+    with writing_out(path) as temp:
+        temp.write_bytes(content)
 
 
 def exchange(new: Path, old: Path) -> None:
@@ -215,6 +236,13 @@ def explained(what: Path) -> Iterator[None]:
                 f"{what} cannot be a data folder: {error.strerror}", hint="name another with --data"
             ) from error
         raise
+
+
+def refused(error: OSError) -> RefusedError | None:
+    """Say that a file may not be used by us; None where the error is about something else."""
+    if isinstance(error, PermissionError) and error.filename:
+        return RefusedError(f"not allowed to use {error.filename}", hint="run as its owner, or ask for the right to")
+    return None
 
 
 def failing(error: OSError, what: Path | str) -> TryAgainError | None:

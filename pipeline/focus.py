@@ -63,7 +63,7 @@ class Remarks:
 def rows(config: Config, period: Period, price_set: str | None = None) -> Iterator[Answer]:
     """Answer with a month's rows; raises FolderError where nothing was published, or by an older program."""
     if price_set is not None:
-        with assemble.asking(config.data) as ask:
+        with assemble.asking(config) as ask:
             costs.known(ask, price_set)
     accounts = [focus.account(one.name, one.base_url, one.organization, one.project) for one in config.sources]
     with _asked(config, focus.statement(period, accounts, config.cost, price_set)) as answer:
@@ -89,14 +89,14 @@ def texts(answer: Answer) -> Iterator[list[str]]:
 
 def write_csv(answer: Answer, out: Path) -> None:
     """Write rows as one CSV file, whole or not at all."""
-    with _writing(out) as temp, temp.open("w", encoding="utf-8", newline="") as file:
+    with files.writing_out(out) as temp, temp.open("w", encoding="utf-8", newline="") as file:
         console.write_csv(file, answer.columns, texts(answer))
 
 
 def write_parquet(answer: Answer, out: Path) -> None:
     """Write rows as one Parquet file, whole or not at all; costs are decimals."""
     schema = focus.schema()
-    with _writing(out) as temp, pq.ParquetWriter(temp, schema) as writer:
+    with files.writing_out(out) as temp, pq.ParquetWriter(temp, schema) as writer:
         for some in iter(lambda: list(islice(answer.rows, _ROWS)), []):
             columns = zip(*some, strict=True)
             arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
@@ -104,19 +104,11 @@ def write_parquet(answer: Answer, out: Path) -> None:
 
 
 @contextlib.contextmanager
-def _writing(out: Path) -> Iterator[Path]:
-    if not out.parent.is_dir():
-        raise UsageError(f"{out.parent} is not a folder", hint="name a file in a folder that is there")
-    with files.explained(out), files.replacing(out, scratch=out.parent) as temp:
-        yield temp
-
-
-@contextlib.contextmanager
 def _asked(config: Config, sql: str) -> Iterator[Answer]:
     """Ask the snapshot; what it cannot answer of our own questions was made by an older program."""
     with contextlib.ExitStack() as stack:
         try:
-            answer = stack.enter_context(assemble.query_snapshot(config.data, sql))
+            answer = stack.enter_context(assemble.query_snapshot(config.data, sql, cost=config.cost))
         except UsageError as error:
             raise FolderError(
                 f"the snapshot cannot answer: {str(error).splitlines()[0]}", hint="`pipeline run` publishes a new one"

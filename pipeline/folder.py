@@ -94,6 +94,11 @@ class DataFolder:
         try:
             inside = {path.name for path in self.root.iterdir()}
         except FileNotFoundError:
+            if self.root.is_symlink():
+                raise FolderError(
+                    f"{self.root} is a link to {self.root.readlink()}, which is not there",
+                    hint="mount or make it, or name another folder with --data",
+                ) from None
             return False
         except NotADirectoryError as error:
             raise FolderError(f"{self.root} is a file, not a folder", hint="name a folder with --data") from error
@@ -113,7 +118,10 @@ class DataFolder:
     def insist(self) -> None:
         """Raise FolderError where there is no data folder yet."""
         if not self.exists:
-            raise FolderError(f"there is no data folder at {self.root}", hint="run `pipeline run` first")
+            raise FolderError(
+                f"there is no data folder at {self.root}",
+                hint="look at --data and PIPELINE_DATA; the first `pipeline run` makes it",
+            )
 
 
 @contextlib.contextmanager

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from pipeline.beside import Loaded
     from pipeline.config import Config, Source
+    from pipeline.extract.retry import Retry
     from pipeline.handoff import Account
     from pipeline.preview import Ends, Preview
     from pipeline.result import Progress
@@ -62,22 +63,32 @@ class Asked:
     """Seconds after which no more is asked. Every source has its share, and gets further, if by one page only."""
 
 
-def export(
+def export(  # noqa: PLR0913 - each has a name
     config: Config,
     *,
     asked: Asked | None = None,
     stop: Stop | None = None,
     observe: Callable[[Progress], None] | None = None,
     announce: Callable[[Preview], None] | None = None,
+    complain: Callable[[Retry], None] | None = None,
 ) -> RunResult:
     """Export what is new in every source, load it and publish the snapshot.
 
-    ``observe`` hears of every page, ``announce`` of what a first export is about to do.
+    ``observe`` hears of every page, ``announce`` of what a first export is about to do, ``complain`` of what failed
+    more than once and is about to be asked again.
     Raises FolderInUseError, FolderError, RefusedError or DiskFullError where the data folder cannot be used at all, and
     UsageError where a source is asked for that is not there.
     """
     with tracing.span("run") as tell:
-        result = _Night(config, asked or Asked(), stop or Stop(), observe or _look_away, announce or _look_away).run()
+        night = _Night(
+            config,
+            asked or Asked(),
+            stop or Stop(),
+            observe=observe or _look_away,
+            announce=announce or _look_away,
+            complain=complain or _look_away,
+        )
+        result = night.run()
         tell("pipeline.run_id", result.run_id)
         tell("pipeline.exit_code", result.exit_code)
         return result
@@ -90,19 +101,22 @@ def _look_away(_: object) -> None:
 class _Night:
     """One run over all sources and destinations."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a name
         self,
         config: Config,
         asked: Asked,
         stop: Stop,
+        *,
         observe: Callable[[Progress], None],
         announce: Callable[[Preview], None],
+        complain: Callable[[Retry], None],
     ) -> None:
         self._config = config
         self._asked = asked
         self._stop = stop
         self._observe = observe
         self._announce = announce
+        self._complain = complain
         self._sources = config.only(asked.only)
         self._ends: dict[str, Ends] = {}
         self._folder = DataFolder(config.data)
@@ -145,7 +159,7 @@ class _Night:
 
     def _knock_at(self, source: Source) -> SourceResult | None:
         try:
-            with assemble.client(source, None, self._stop) as client:
+            with assemble.client(source, None, self._stop, self._complain) as client:
                 self._ends[source.name] = look(client, source.limit)
         except PipelineError as error:
             return refused(source.name, error)
@@ -239,7 +253,8 @@ class _Night:
             ends = self._ends.get(source.name)
             account = ends.account if ends else archive.account
             # A disk that fails under the export of one source is told as what failed it, and is no bug.
-            with files.explained(self._folder.archive), assemble.client(source, account, limit) as client:
+            opened = assemble.client(source, account, limit, self._complain)
+            with files.explained(self._folder.archive), opened as client:
                 is_from_both_ends = False
                 if not archive.was_exported:
                     ends = ends or look(client, source.limit)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import unquote
 
 from pipeline import files
-from pipeline.errors import ConfigError, RefusedError, ServerError, UsageError
+from pipeline.errors import ConfigError, FolderError, RefusedError, ServerError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,6 +139,8 @@ class Folder:
     def _written(self, path: Path, content: bytes) -> Iterator[Path]:
         """Write a temp file that is nobody else's, on whatever machine; what the block names it is durable after it."""
         scratch = self.root / _TEMP
+        if not self.root.parent.is_dir():
+            raise FolderError(f"there is no folder {self.root.parent}", hint="mount it, or make it first")
         with files.explained(path):
             files.make_folder(path.parent)
             self._clear(files.make_folder(scratch))

@@ -189,7 +189,7 @@ class _Reconciliation:
 
     def _compare(self, period: Period, fetched: list[Fetched], requests: int) -> Reconciled:
         condition = f"day >= DATE '{period.since}' AND day < DATE '{period.until}'"
-        with assemble.asking(self._config.data) as ask:
+        with assemble.asking(self._config) as ask:
             answer = ask(reconciliation.totals(self._by, condition))
             *rows, whole = list(answer.rows)
             ((foreign,),) = ask(reconciliation.foreign(condition)).rows

@@ -49,7 +49,7 @@ class Wanted:
 def report(config: Config, wanted: Wanted, out: Path) -> str:
     """Write the report and say in a line what it tells; raises UsageError where ``out`` is something else."""
     refuse_to_overwrite(out)
-    with assemble.asking(config.data) as ask:
+    with assemble.asking(config) as ask:
         through = costs.reached(ask)
         asked = _asked(ask, config, wanted, _period(wanted, through))
         price_set = wanted.price_set or costs.price_sets(ask)[-1]

@@ -81,7 +81,7 @@ def _from_environment(name: str) -> str:
 def _from_file(path: str) -> str:
     try:
         return Path(path).expanduser().read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except (OSError, ValueError, RuntimeError):  # of a path that is none, or whose home folder nobody has
         return ""
 
 

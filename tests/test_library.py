@@ -216,6 +216,9 @@ def test_arrow_comes_in_parts_of_one_snapshot(place):
 
 def test_arrow_of_what_is_not_there(place):
     """FolderError before anything was published; UsageError for a table without created, and for a naive time."""
+    with pytest.raises(FolderError, match="there is no data folder"):
+        pipeline.iter_arrow(data=place.data)
+    place.data.mkdir()
     with pytest.raises(FolderError, match="nothing was published"):
         pipeline.iter_arrow(data=place.data)
     place.run()

@@ -35,6 +35,8 @@ def check(config_file: Path | None) -> int:
     for name, value in loaded.delta_options.items():
         if not check_reference(value):
             fetch(value, owner="destination delta", setting=f"destinations.delta_options.{name}")
+    if loaded.organization.admin_key is not None:
+        fetch(loaded.organization.admin_key, owner="organization", setting="organization.admin_key")
     click.echo(f"ok: {len(loaded.sources)} source(s): {', '.join(source.name for source in loaded.sources)}")
     return 0
 

@@ -29,7 +29,8 @@ class Day(click.ParamType[dt.date]):
 @click.command()
 @settings
 @click.option("--by", multiple=True, metavar="WHAT", help="day, week, month, model, tier, source, metadata:KEY.")
-@click.option("--since", type=Day(), help="The first day. [default: the month that the data end in]")
+@click.option("--month", metavar="YYYY-MM", help="A calendar month. [default: the one that the data end in]")
+@click.option("--since", type=Day(), help="Instead of a month, the first day.")
 @click.option("--until", type=Day(), help="The day after the last one.")
 @click.option("--tz", default="UTC", show_default=True, help="Whose days they are, such as Europe/Berlin.")
 @click.option("--top", type=click.IntRange(min=1), help="Tell so many groups apart; the rest is one more.")
@@ -50,6 +51,7 @@ def cost(  # noqa: PLR0913, PLR0917 - one parameter per option
     config_file: Path | None,
     data: Path | None,
     by: tuple[str, ...],
+    month: str | None,
     since: dt.date | None,
     until: dt.date | None,
     tz: str,
@@ -67,15 +69,24 @@ def cost(  # noqa: PLR0913, PLR0917 - one parameter per option
     cached share of a prompt is not told, the one counts it as not cached, the other as cached. The bill may differ.
 
     \b
-    pipeline cost --by model
+    pipeline cost --by model --month 2026-10
     pipeline cost --by month --by metadata:team --since 2026-07-01 --until 2026-10-01 --format md
     pipeline cost --check
     """
     from pipeline import costs  # noqa: PLC0415 - --help stays light
     from pipeline.cli import spending  # noqa: PLC0415
+    from pipeline.cost.period import read_month  # noqa: PLC0415
+    from pipeline.errors import UsageError  # noqa: PLC0415
 
     config = load_config(config_file, data)
+    days = read_month(month, tz) if month else None
+    if days and (since or until):
+        raise UsageError("a month and days were asked for", hint="--month, or --since and --until")
     if checks:
-        return spending.tell_budgets(costs.ask_budgets(config))
+        if by or since or until or top or out or shows_sql or strict or tz != "UTC" or price_set or form != "auto":
+            raise UsageError("--check tells of budgets, by the month", hint="with --month, or alone")
+        return spending.tell_budgets(costs.ask_budgets(config, days))
+    if days:
+        since, until = days.since, days.until
     answer = costs.ask_costs(config, by=by, since=since, until=until, tz=tz, top=top, price_set=price_set)
     return spending.tell(answer, form=form, out=out, shows_sql=shows_sql, strict=strict)

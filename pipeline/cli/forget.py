@@ -41,8 +41,15 @@ def forget(  # noqa: PLR0913, PLR0917 - one parameter per option
     from pipeline.forget import forget as forget_all  # noqa: PLC0415
 
     pairs = [pair.partition("=") for pair in metadata]
-    if not (ids or pairs) or not all(key and is_pair for key, is_pair, _ in pairs):
+    if not (ids or pairs):
         raise UsageError("say which completions to forget", hint="--id ID, or --metadata KEY=VALUE")
+    if wrong := [pair for pair, (key, is_pair, _) in zip(metadata, pairs, strict=True) if not (key and is_pair)]:
+        raise UsageError(f"--metadata: {wrong[0]!r} is no KEY=VALUE", hint="such as --metadata user=42")
+    if len({key for key, _, _ in pairs}) < len(pairs):
+        raise UsageError(
+            "--metadata names one key more than once, and no completion has two values of it",
+            hint="forget what has the one, then what has the other",
+        )
 
     def confirm(count: int) -> bool:
         where = " and delete them at the source" if upstream else ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 
 import click
 
-from pipeline import files
+from pipeline import console, files
 from pipeline.cli.adopt import adopt
 from pipeline.cli.archive import archive
 from pipeline.cli.config import config
@@ -34,16 +36,20 @@ _EXITS = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.ite
 
 
 class _Commands(click.Group):
-    """Ends quietly where whoever reads our output has seen enough, as `head` expects."""
+    """Goes on where whoever reads our output has seen enough, as `head` expects, or nobody ever did."""
 
     def invoke(self, context: click.Context) -> int:
         """Run a command and hand all of its output over."""
+        if sys.stdout is None:  # closed by who started us
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as long as the process
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a letter that the terminal does not know ends nothing
+        code = 0
         try:
-            code: int = super().invoke(context)
+            code = super().invoke(context)
             sys.stdout.flush()
         except BrokenPipeError:
-            sys.stdout = None  # nothing is flushed into the closed pipe at exit
-            return 0
+            console.to_nobody()
         return code
 
 
@@ -89,7 +95,7 @@ def main() -> None:
         Log().explain(error)
         code = error.exit_code
     except OSError as error:  # what no stage expected; nobody need read a traceback to learn of a disk
-        if (told := files.failing(error, error.filename or "the output, or a file")) is None:
+        if (told := files.failing(error, error.filename or "the output, or a file") or files.refused(error)) is None:
             raise
         if error.filename is None:
             sys.stdout = None  # what waits to be written would fail again at exit, and be the exit code

@@ -26,9 +26,11 @@ def rebuild(what: str, config_file: Path | None, data: Path | None, accept_losse
     pipeline rebuild parquet --data FOLDER
     """
     from pipeline import console  # noqa: PLC0415 - --help stays light
-    from pipeline.errors import worst  # noqa: PLC0415
+    from pipeline.errors import UsageError, worst  # noqa: PLC0415
     from pipeline.repair import repair  # noqa: PLC0415
 
+    if accept_losses and what != "ledger":
+        raise UsageError("--accept-losses is about what the ledger has lost", hint="pipeline rebuild ledger")
     done = repair(load_config(config_file, data), what, accepts_losses=accept_losses)
     console.say(console.rebuilt(done))
     return worst(result.exit_code for result in done)

@@ -88,7 +88,9 @@ def _run(watch: Watch, *, sweep: bool, accepts_losses: bool, **options: Unpack[O
         watch.config = config = load_config(options["config_file"], options["data"])
         with signals.heard():
             watch.begin(stop)
-            watch.result = result = export(config, asked=asked, stop=stop, observe=reporter, announce=log.preview)
+            watch.result = result = export(
+                config, asked=asked, stop=stop, observe=reporter, announce=log.preview, complain=reporter.complain
+            )
     except PipelineError as error:
         log.explain(error)
         return signals.code or error.exit_code

@@ -53,12 +53,15 @@ def status(
     config = load_config(config_file, data)
     sources = read(config)
     folder = DataFolder(config.data)
+    if not folder.exists:
+        console.Log().say("warning", "folder", f"there is no data folder at {folder.root}: the first run makes it")
     if is_of_troubles:
         columns = troubles.Trouble.__struct_fields__
         console.records(columns, [[getattr(one, name) for name in columns] for one in troubles.read(folder)], form)
-        return 0
-    console.records(tuple(SourceStatus.__dataclass_fields__), [tuple(asdict(one).values()) for one in sources], form)
-    console.troubles([one for one in troubles.read(folder) if one.over is None])
+    else:
+        told = [tuple(asdict(one).values()) for one in sources]
+        console.records(tuple(SourceStatus.__dataclass_fields__), told, form)
+        console.troubles([one for one in troubles.read(folder) if one.over is None])
     stale = [source.source for source in sources if max_age is not None and source.is_older_than(max_age)]
     if stale:
         raise CheckFailedError(

@@ -51,7 +51,7 @@ class Spent:
 def condition(budget: Budget) -> str:
     """Return the completions that a budget is for, as SQL over ``cost_by_completion``."""
     told = [f"source = {text(budget.source)}"] if budget.source else []
-    told += [f"starts_with(model, {text(budget.model)})"] if budget.model else []
+    told += [f"starts_with(lower(model), {text(budget.model.lower())})"] if budget.model else []
     told += [f"metadata[{text(key)}] = {text(value)}" for key, value in sorted(budget.metadata.items())]
     return " AND ".join(told) or "true"
 

@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo
 from pipeline.errors import UsageError
 
 UTC = "UTC"
+#: Zones that are what the machine says, or that count leap seconds: DuckDB knows none of them.
+_OF_THE_MACHINE = ("localtime", "posix", "right")
 _DAY = dt.timedelta(days=1)
 _MONTHS = 12
 #: A year is left at either end, so that a day, a zone or a month more is still a date.
@@ -173,7 +175,7 @@ def read_month(text: str, tz: str = UTC) -> Period:
 def zone(name: str) -> ZoneInfo:
     """Return the time zone of that name."""
     try:
-        return ZoneInfo(name)
+        return ZoneInfo("" if name.startswith(_OF_THE_MACHINE) else name)
     except (KeyError, ValueError, OSError) as error:
         raise UsageError(f"{name} is not a time zone", hint="write it like Europe/Berlin, or UTC") from error
 

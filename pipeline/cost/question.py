@@ -84,15 +84,16 @@ def check(by: tuple[str, ...]) -> None:
         if one not in DIMENSIONS and not (one.startswith(METADATA) and one != METADATA):
             known = f"there are {', '.join(DIMENSIONS)} and {METADATA}KEY"
             raise UsageError(f"cost cannot be told by {one}", hint=known)
-    names = [one.removeprefix(METADATA) for one in by]
-    taken = {*TOTALS, *_RESTS, "previous_cost", "basis", "rank"}
+    names = [one.removeprefix(METADATA).casefold() for one in by]  # SQL knows no capitals
+    taken = {*TOTALS, *_RESTS, "previous_cost", "basis"}
     if len({*names}) < len(names) or taken & {*names}:
         raise UsageError("two columns of the answer would have one name", hint="ask for one of them at a time")
 
 
 def rows(question: Question) -> str:
     """Return the query of one row per group: sums, what the period before cost, and what the cost rests on."""
-    keys = [_quoted(name) for name in question.names]
+    keys = [_key(place) for place in range(len(question.by))]
+    named = "".join(f"{key} AS {_quoted(name)}, " for key, name in zip(keys, question.names, strict=True))
     before = replace(question, period=question.period.previous())
     sums = ", ".join(f"sum({name}) AS {name}" for name in (*TOTALS, *_RESTS))
     return f"""
@@ -108,7 +109,7 @@ WITH now AS ({_groups(question)}
         {sums}, sum(previous_cost) AS previous_cost
     FROM ranked GROUP BY {", ".join(str(place + 1) for place in range(len(keys))) or "()"}
 )
-SELECT {"".join(f"{key}, " for key in keys)}
+SELECT {named}
     {", ".join(_counted(name) for name in TOTALS)}, previous_cost, {_BASIS} AS basis
 FROM told ORDER BY {_order(question, keys)}
 """
@@ -116,7 +117,7 @@ FROM told ORDER BY {_order(question, keys)}
 
 def _groups(question: Question) -> str:
     """Return the query that sums one period by group; without groups it is one row, also where nothing was asked."""
-    keys = {_quoted(name): _expression(one, question) for one, name in zip(question.by, question.names, strict=True)}
+    keys = {_key(place): _expression(one, question) for place, one in enumerate(question.by)}
     sums = ",\n        ".join(f"{expression} AS {name}" for name, expression in {**TOTALS, **_RESTS}.items())
     return f"""
     SELECT {"".join(f"{key}, " for key in keys) or "1 AS nothing, "}{sums}
@@ -139,6 +140,11 @@ def _expression(one: str, question: Question) -> str:
     if one.startswith(METADATA):
         return f"coalesce(metadata[{text(one.removeprefix(METADATA))}], '{NONE}')"
     return {**_TIMES, **_OTHERS}[one].replace("local_day", question.period.expression())
+
+
+def _key(place: int) -> str:
+    """Name a column that is grouped by like none of those that decide on prices: a metadata key may have any name."""
+    return f"key_{place}"
 
 
 def _same(keys: list[str]) -> str:

@@ -183,8 +183,10 @@ def _tokens(value: Any) -> int:
 
 
 def _percent(value: Any) -> Decimal:
-    if isinstance(value, int | Decimal) and not isinstance(value, bool) and 0 <= value <= _WHOLE:
-        return Decimal(value)
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        percent = Decimal(value)
+        if percent.is_finite() and 0 <= percent <= _WHOLE:
+            return percent
     raise ValueError(f"must be a number from 0 to {_WHOLE}")
 
 

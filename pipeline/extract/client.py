@@ -22,6 +22,7 @@ from pipeline.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pipeline.extract.retry import Retry
     from pipeline.handoff import Page, Row
     from pipeline.secret import Secret
 
@@ -66,6 +67,7 @@ class Client:
     ``account`` is what the source's archive remembers; an answer for another organization or project is refused.
     ``guard`` wraps each network call, ``sleep`` waits between attempts. Threads may share it where both may be called
     from threads; ``at_once`` bounds the questions about single completions, and a rate limit halves them.
+    ``complain`` hears of a question that failed more than once and is about to be asked again.
     """
 
     def __init__(  # noqa: PLR0913 - each has a name
@@ -77,6 +79,7 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
         guard: Callable[[], AbstractContextManager[None]] = nullcontext,
         at_once: int = 1,
+        complain: Callable[[Retry], None] = lambda _: None,
     ) -> None:
         self.account = account or Account()
         self.tally = Tally()
@@ -85,6 +88,7 @@ class Client:
         self._endpoint = endpoint
         self._key = key
         self._sleep = sleep
+        self._complain = complain
         self._transport = Transport(endpoint.address, _headers(endpoint, key), guard)
 
     def __enter__(self) -> Self:
@@ -134,9 +138,11 @@ class Client:
         """Retry what may pass."""
         return self._endpoint.policy.call(attempt, sleep=self._sleep, retried=self._retried)
 
-    def _retried(self) -> None:
+    def _retried(self, retry: Retry) -> None:
         with self._lock:
             self.tally.retries += 1
+        if retry.tried > 1:  # one failure alone is nothing to speak of
+            self._complain(retry)
 
     def _sent(self) -> None:
         with self._lock:

@@ -114,7 +114,7 @@ class Organization:
 
     def _page(self, query: Query, below: tuple[str, ...]) -> Days:
         """Ask for one page, as often as the policy allows."""
-        return self._policy.call(lambda: self._attempt(query, below), sleep=self._sleep, retried=lambda: None)
+        return self._policy.call(lambda: self._attempt(query, below), sleep=self._sleep, retried=lambda _: None)
 
     def _attempt(self, query: Query, below: tuple[str, ...]) -> Days:
         self.requests += 1

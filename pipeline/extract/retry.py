@@ -37,6 +37,20 @@ class AgainError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """A question that is about to be asked again."""
+
+    why: str
+    tried: int
+    most: int
+    wait: float
+    """Seconds."""
+
+    def __str__(self) -> str:
+        return f"{self.why}; tried {self.tried} of {self.most} times, again in {self.wait:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """How often and how long one request is tried."""
 
@@ -45,8 +59,11 @@ class Policy:
     first_wait: float = 0.5
     longest_wait: float = 30.0
 
-    def call(self, attempt: Callable[[], T], *, sleep: Callable[[float], None], retried: Callable[[], None]) -> T:
-        """Call ``attempt`` until it does not raise AgainError or a cap is reached; then raises the error it carries."""
+    def call(self, attempt: Callable[[], T], *, sleep: Callable[[float], None], retried: Callable[[Retry], None]) -> T:
+        """Call ``attempt`` until it does not raise AgainError or a cap is reached; then raises the error it carries.
+
+        ``retried`` hears of each wait before it begins.
+        """
         backoff = tenacity.wait_random_exponential(multiplier=self.first_wait, max=self.longest_wait)
 
         def wait(state: tenacity.RetryCallState) -> float:
@@ -59,13 +76,18 @@ class Policy:
             wait=wait,
             stop=tenacity.stop_after_attempt(self.attempts) | tenacity.stop_before_delay(self.seconds),
             sleep=sleep,
-            before_sleep=lambda _: retried(),
+            before_sleep=lambda state: retried(_retry(state, self.attempts)),
             reraise=True,
         )
         try:
             return retrying(attempt)
         except AgainError as failure:
             raise failure.error from failure
+
+
+def _retry(state: tenacity.RetryCallState, most: int) -> Retry:
+    failure = state.outcome.exception() if state.outcome else None
+    return Retry(str(failure), state.attempt_number, most, state.upcoming_sleep)
 
 
 def may_pass(status: int) -> bool:

@@ -6,6 +6,7 @@ Rows are compared by a hash over all columns, summed by source and date; only wh
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 from dataclasses import dataclass
 from functools import partial
@@ -70,7 +71,7 @@ class Parquet:
         found = {}
         for name in TABLES:
             pattern = f"{name}/source=*/created_date=*/{parts.PATTERN}"
-            files = quoted(str(self.path / pattern))
+            files = quoted(f"{glob.escape(str(self.path))}/{pattern}")
             there = f"read_parquet({files}, hive_partitioning = true, {types})"
             found[name] = there if next(self.path.glob(pattern), None) else f"(FROM {name} LIMIT 0)"
         return found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipeline.errors import FolderError, UsageError
+from pipeline.errors import FolderError, RefusedError, UsageError
 from pipeline.load.duckdb import explained, is_one_select, read_only, told_to_the_user
 from pipeline.load.tables import quoted
 from pipeline.schema import TABLES
@@ -45,18 +45,26 @@ class Answer:
 
 def connect(snapshot: Path) -> DuckDBPyConnection:
     """Open the snapshot as it is now, read-only; the next one is seen by connecting again, also in one process."""
-    if not snapshot.exists():
+    try:
+        is_there = snapshot.exists()
+    except PermissionError as error:
+        raise RefusedError(
+            f"not allowed to read {snapshot}",
+            hint='ask its owner for share = "group" in the settings, and to be in that group',
+        ) from error
+    if not is_there:
         raise FolderError(f"nothing was published at {snapshot} yet", hint="run `pipeline run` first")
     return read_only(snapshot)
 
 
 @contextlib.contextmanager
-def asking(snapshot: Path) -> Iterator[Callable[[str], Answer]]:
+def asking(snapshot: Path, *, prices: pa.Table | None = None) -> Iterator[Callable[[str], Answer]]:
     """Answer several questions of ours on one and the same snapshot; each is read to its end before the next is asked.
 
-    Raises FolderError where it lacks what is asked for: an older program published it.
+    ``prices`` stand for those that were published with it, in its views too. Raises
+    FolderError where it lacks what is asked for: an older program published it.
     """
-    with _confined(snapshot) as connection:
+    with _confined(snapshot, prices) as connection:
 
         def ask(sql: str) -> Answer:
             try:
@@ -74,27 +82,32 @@ def asking(snapshot: Path) -> Iterator[Callable[[str], Answer]]:
 
 
 @contextlib.contextmanager
-def _confined(snapshot: Path) -> Iterator[DuckDBPyConnection]:
+def _confined(snapshot: Path, prices: pa.Table | None) -> Iterator[DuckDBPyConnection]:
     """Open the snapshot so that no other file can be read or written, for good.
 
     DuckDB leaves its temp folder open all the same, by default ``.tmp`` where we were started: it gets one of its own.
     """
     with TemporaryDirectory(prefix="pipeline-") as spilled, contextlib.closing(connect(snapshot)) as connection:
         connection.execute(f"SET temp_directory = {quoted(spilled)}")
+        if prices is not None:
+            connection.register("prices_now", prices)
+            connection.execute("CREATE TEMP TABLE prices AS FROM prices_now")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         yield connection
 
 
 @contextlib.contextmanager
-def query(snapshot: Path, sql: str, values: Mapping[str, str | int | None] = NONE) -> Iterator[Answer]:
+def query(
+    snapshot: Path, sql: str, values: Mapping[str, str | int | None] = NONE, *, prices: pa.Table | None = None
+) -> Iterator[Answer]:
     """Answer one SELECT on the snapshot that can neither read nor write any other file; UsageError says what is wrong.
 
-    ``values`` are parameters of it by name: they are compared, and never run.
+    ``values`` are parameters of it by name: they are compared, and never run. ``prices`` are as in ``asking``.
 
     Other statements could take the snapshot off, put it on again to be written, or write beside it.
     """
-    with _confined(snapshot) as connection, told_to_the_user():
+    with _confined(snapshot, prices) as connection, told_to_the_user():
         if not is_one_select(connection, sql):
             raise UsageError("only one SELECT is answered", hint="a PIVOT names its values: PIVOT … ON … IN (…)")
         connection.execute(sql, dict(values))

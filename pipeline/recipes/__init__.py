@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _VALUE = re.compile(r"\$(\w+) \((optional|such as (.+?)|.+?)\): (.+)")
 _COMMENT = "-- "
+#: Of a whole number that DuckDB takes.
+_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,8 @@ class Value:
         """Return what somebody gave; raises UsageError where it should be a whole number and is none."""
         if not isinstance(self.default, int):
             return text
-        if not (text.isascii() and text.isdigit()):
-            raise UsageError(f"{self.name} is a whole number, such as {self.default}, and not {text!r}")
+        if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+            raise UsageError(f"--set {self.name}: is a whole number, such as {self.default}, and not {text[:40]!r}")
         return int(text)
 
 

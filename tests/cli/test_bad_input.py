@@ -321,3 +321,79 @@ def test_a_source_that_is_not_there(place, tmp_path):
 def test_a_limit_that_is_none(place, option, value):
     """2, with the option and what it must be."""
     assert_one_message(pipeline("run", "--data", place.data, option, value), 2, option)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("forget", "--metadata", "foo"), 2, "'foo' is no KEY=VALUE"),
+        (("forget", "--yes", "--metadata", "a=1", "--metadata", "a=2"), 2, "one key more than once"),
+        (("rebuild", "parquet", "--accept-losses"), 2, "pipeline rebuild ledger"),
+        (("run", "--data", "run:1"), 78, "looks like a URL"),
+        (("run", "--data", b"u\xff"), 78, "is not UTF-8"),
+        (("query", "--recipe", "most_expensive", "--set", f"rows={'9' * 5000}"), 2, "--set rows: is a whole number"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_arguments_that_say_nothing_usable(tmp_path, arguments, code, said):
+    """One message that names the argument; nothing is made or forgotten."""
+    told = [os.fsdecode(one) if isinstance(one, bytes) else one for one in arguments]
+    assert_one_message(pipeline(*told, cwd=tmp_path), code, said)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_address_of_the_environment_that_is_none():
+    """The variable is named, once."""
+    done = pipeline("run", OPENAI_BASE_URL="127.0.0.1:18080/v1")
+    assert_one_message(done, 78, "OPENAI_BASE_URL must be a URL")
+    assert "organization" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ('[sources.a]\ntimeout = "0s"', "sources.a.timeout must be a duration"),
+        ('[sources.a]\ntimeout = "99999999999999999999d"', "sources.a.timeout must be a duration"),
+        ('data = "~nobody-of-that-name/x"\n[sources.a]', "home folder of somebody who has none"),
+        ("[sources.a]\n[cost]\ndiscounts = [{ percent = nan }]", "percent must be a number"),
+        ('[sources.a]\napi_key = "env:HOME"\n[organization]\nadmin_key = "env:NOBODY_SET_IT"', "NOBODY_SET_IT"),
+    ],
+)
+def test_settings_that_cannot_be(tmp_path, setting, said):
+    """They are refused when they are checked, not in the middle of a run."""
+    file = tmp_path / "settings.toml"
+    file.write_text(setting)
+    done = pipeline("config", "check", "--config", file)
+    assert said in done.stderr
+    assert done.returncode in {77, 78}
+
+
+def test_a_server_that_cannot_be_reached_is_told_while_it_is_asked_again(tmp_path):
+    """Whoever waits learns why, before the run gives up."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        file = tmp_path / "settings.toml"
+        file.write_text(f'[sources.a]\nbase_url = "http://127.0.0.1:{unused.getsockname()[1]}"\nretry_attempts = 3\n')
+        done = pipeline("run", "--config", file, "--data", tmp_path / "data")
+    assert "tried 2 of 3 times, again in" in done.stderr
+    assert done.returncode == 75
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take its own rights away")
+@pytest.mark.parametrize("command", [("query", "SELECT 1"), ("cost",), ("status",)])
+def test_what_may_not_be_read(place, tmp_path, command):
+    """77 with what may not be read, for somebody who is not the owner."""
+    assert pipeline("run", "--config", settings(tmp_path, place, tables=True), "--data", place.data).returncode == 0
+    for path in (place.data, place.data.parent, tmp_path):
+        path.chmod(0o755 if path != place.data else 0o000)
+    program = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", *PROGRAM)
+    done = subprocess.run(
+        [*program, *command, "--data", str(place.data)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+        timeout=PATIENCE,
+    )
+    place.data.chmod(0o700)
+    assert_one_message(done, 77, "not allowed to")

@@ -98,13 +98,37 @@ def test_strict_fails_on_what_is_unpriced(place):
         (("--prices", "1999-01-01"), 2, "there is no price set 1999-01-01"),
         (("--format", "parquet"), 2, "--out FILE"),
         (("--out", "x"), 2, "only Parquet does"),
-        (("--format", "parquet", "--out", "/nowhere/x"), 2, "/nowhere is not there"),
+        (("--format", "parquet", "--out", "/nowhere/x"), 2, "no folder /nowhere"),
+        (("--format", "parquet", "--out", "/dev/null"), 2, "/dev/null is no file that could be replaced"),
+        (("--format", "parquet", "--out", ""), 2, "no file that could be replaced"),
+        (("--month", "2025-09", "--since", "2025-09-01"), 2, "a month and days were asked for"),
+        (("--month", "September"), 2, "write it like 2026-10"),
+        (("--check", "--by", "model"), 2, "--check tells of budgets"),
+        (("--tz", "localtime"), 2, "is not a time zone"),
         (("--top", "0"), 2, "--top"),
     ],
 )
 def test_bad_input(place, arguments, code, said):
     """One message that says what is wrong and what to do."""
     assert_one_message(cost(place, *arguments), code, said)
+
+
+def test_a_month_is_its_days(place):
+    """--month asks for the days from its first to its last."""
+    assert cost(place, "--by", "model", "--month", "2025-09").stdout == cost(place, "--by", "model", *DAYS).stdout
+
+
+def test_prices_are_those_of_the_settings(place, tmp_path):
+    """Own prices and their thresholds count as the settings have them now, not as the last run published them."""
+    file = tmp_path / "prices.toml"
+    own = """[cost]
+    prices = [
+        { model = "nobody-knows", input = 1, output = 1 },
+        { model = "nobody-knows", input = 100, output = 100, above_tokens = 2000 },
+    ]"""
+    file.write_text(f"{place.file.read_text().partition('[cost]')[0]}\n{own}\n")
+    done = pipeline("cost", "--config", file, "--data", place.data, "--by", "model", "--format", "json", *DAYS)
+    assert {row["model"]: row["cost"] for row in json.loads(done.stdout)["rows"]}["nobody-knows"] == "0.001100000000000"
 
 
 @pytest.mark.slow

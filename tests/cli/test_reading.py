@@ -108,6 +108,59 @@ def test_query_whose_reader_has_seen_enough(data):
         assert (code, said) == (0, b"")
 
 
+@pytest.mark.parametrize(("command", "code"), [(("verify",), 0), (("status", "--max-age", "1h"), 4)])
+def test_a_reader_that_has_seen_enough_hides_no_code(data, command, code):
+    """The command ends with its own code where nobody reads its output, or nobody ever could."""
+    for closed in ("| true", ">&-"):
+        done = subprocess.run(
+            ["bash", "-c", f'"$@" {closed}; exit ${{PIPESTATUS[0]}}', "-", *PROGRAM, *command, "--data", str(data)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment(),
+            timeout=PATIENCE,
+        )
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("SELECT histogram(created_date) AS h FROM completions", '"2025-09-16"'),
+        ("SELECT 1::DOUBLE / 0 AS x, 'nan'::DOUBLE AS y", '"x": null, "y": null'),
+    ],
+)
+def test_what_json_has_no_word_for(data, sql, told):
+    """Keys are texts and numbers are finite in JSON: others are written as texts, and as null."""
+    done = pipeline("query", "--data", data, "--format", "json", sql)
+    assert_one_message(done, 0, told)
+    json.loads(done.stdout, parse_constant=pytest.fail)
+
+
+def test_two_columns_of_one_name(data):
+    """JSON would lose one of them: that is refused, and CSV has both."""
+    sql = "SELECT 1 AS a, 2 AS a"
+    assert_one_message(pipeline("query", "--data", data, "--format", "json", sql), 2, "two columns are named a")
+    assert pipeline("query", "--data", data, "--format", "csv", sql).stdout == "a,a\n1,2\n"
+
+
+def test_letters_that_the_output_does_not_know(data):
+    """They are written by their numbers, and end nothing."""
+    done = pipeline("query", "--data", data, "SELECT '\u65e5' AS a", PYTHONIOENCODING="latin-1")
+    assert (done.returncode, done.stdout) == (0, "a\n\\u65e5\n")
+
+
+def test_a_data_folder_that_is_not_there(tmp_path):
+    """A name may be mistyped: 78 with what to look at."""
+    for command in (("query", "SELECT 1"), ("cost",)):
+        done = pipeline(*command, "--data", tmp_path / "nowhere")
+        assert_one_message(done, 78, "there is no data folder at", "look at --data")
+    (tmp_path / "link").symlink_to("disk")
+    for command in (("status",), ("run",)):
+        done = pipeline(*command, "--data", tmp_path / "link")
+        assert_one_message(done, 78, "is a link to disk, which is not there", "mount or make it")
+
+
 def test_query_before_anything_was_published(tmp_path):
     """78 with what to do."""
     assert_one_message(pipeline("query", "--data", tmp_path, "SELECT 1"), 78, "nothing was published", "pipeline run")

@@ -11,7 +11,7 @@ from tests.e2e.place import NOW
 from .program import PATIENCE, PROGRAM, environment, pipeline, settings
 
 
-def on_a_terminal(*arguments):
+def on_a_terminal(*arguments, **env):
     """Run the program with all three streams on a terminal; return its exit code and what the screen was sent."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
@@ -19,7 +19,7 @@ def on_a_terminal(*arguments):
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env=environment(TERM="xterm"),
+        env=environment(TERM="xterm", **env),
     ) as child:
         os.close(theirs)
         shown = b""
@@ -64,6 +64,16 @@ def test_query_draws_a_table(place, file):
     assert "1,234" in shown
     assert "[red]" in shown
     assert "\033[2J" not in shown
+
+
+def test_a_table_that_has_no_room_is_a_list(place, file):
+    """On a narrow terminal no value is lost, and no number broken: each row is told column by column."""
+    assert pipeline("run", "--config", file, "--data", place.data).returncode == 0
+    code, shown = on_a_terminal("query", "--data", place.data, "SELECT * FROM completions LIMIT 1", COLUMNS="80")
+    lines = dict(line.split(None, 1) for line in shown.splitlines() if len(line.split(None, 1)) > 1)
+    assert code == 0
+    assert lines["id"].startswith("id-")
+    assert lines["source"] == "prod"
 
 
 @pytest.mark.slow

@@ -56,6 +56,7 @@ def test_bounds_that_read_alike_are_one():
         (Budget("all", Decimal(1)), {"c0", "c1", "c2"}),
         (Budget("source", Decimal(1), source="test"), {"c1"}),
         (Budget("model", Decimal(1), model="gpt-5"), {"c2"}),
+        (Budget("capitals", Decimal(1), model="GPT-5"), {"c2"}),
         (Budget("tags", Decimal(1), metadata={"it's": "x' OR true --"}), {"c0"}),
     ],
 )

@@ -96,6 +96,23 @@ def test_any_grouping_adds_up_to_the_total(db, asked):
     assert asked.top is None or len(told) <= asked.top + 1
 
 
+@pytest.mark.parametrize(
+    "key",
+    ["model", "source", "service_tier", "unpriced_because", "created_date", "is_batch", "step", "cached", "traits"],
+)
+def test_a_key_named_like_what_decides_on_prices(tmp_path, key):
+    """What stands in the metadata changes no price, whatever the key is called."""
+    rows_ = [completion(number, prompt_tokens=1000, metadata=[(key, "gpt-5.5")] * (number % 2)) for number in range(4)]
+    with warehouse(tmp_path / "w.duckdb", rows_, COST) as db:
+        asked = Question((f"metadata:{key}",), Period(FIRST, dt.date(2027, 1, 1), "UTC"), cost=COST)
+        (whole,) = ask(db, replace(asked, by=()))
+        told = ask(db, asked)
+    assert total(told) == total([whole])
+    assert whole["cost"] > 0
+    assert {row[key] for row in told} == {"gpt-5.5", "(none)"}
+    assert len({row["cost"] for row in told}) == 1
+
+
 def test_the_views_add_up_to_the_same(db):
     """What cost_daily and cost_by_metadata show adds up to what was priced, to the last decimal."""
     ((cost, least),) = db.execute("SELECT sum(cost), sum(cost_min) FROM cost_by_completion").fetchall()

@@ -23,8 +23,9 @@ class Trial:
             raise AgainError(ServerError(f"attempt {self.calls}"), self._asked)
         return "answer"
 
-    def note(self):
+    def note(self, retry):
         self.retried += 1
+        self.told = str(retry)
 
     def run(self, policy):
         return policy.call(self.attempt, sleep=self.waits.append, retried=self.note)
@@ -35,6 +36,7 @@ def test_success_ends_it():
     trial = Trial(succeeds=3)
     assert trial.run(Policy()) == "answer"
     assert (trial.calls, trial.retried, len(trial.waits)) == (3, 2, 2)
+    assert trial.told == f"attempt 2; tried 2 of 8 times, again in {trial.waits[-1]:.1f} s"
 
 
 def test_attempts_are_capped():

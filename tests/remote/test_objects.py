@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline import failpoints, objects
-from pipeline.errors import ConfigError, DiskFullError, RefusedError, ServerError, UsageError
+from pipeline.errors import ConfigError, DiskFullError, FolderError, RefusedError, ServerError, UsageError
 from pipeline.failpoints import FailpointError
 from tests import s3
 
@@ -58,12 +58,20 @@ def test_a_new_name_is_taken_once(place):
 
 def test_a_folder_is_private(tmp_path):
     """What is put into a folder is its owner's alone, as the archive is."""
+    (tmp_path / "one").mkdir(mode=0o700)
     place = objects.place(str(tmp_path / "one" / "two"))
     place.put("a/b", b"b")
     place.put_new("a/c", b"c")
     modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "one").rglob("*") if path.is_file()}
     folders = {path.stat().st_mode & 0o777 for path in (tmp_path / "one").rglob("*") if path.is_dir()}
     assert (modes, folders, place.url("a/b")) == ({0o600}, {0o700}, str(tmp_path / "one" / "two" / "a" / "b"))
+
+
+def test_a_folder_whose_parent_is_not_there(tmp_path):
+    """A disk that is not mounted is told, and nothing is written where it should be."""
+    with pytest.raises(FolderError, match=r"there is no folder .*/disk"):
+        objects.place(str(tmp_path / "disk" / "backup")).put("a", b"a")
+    assert not (tmp_path / "disk").exists()
 
 
 def test_a_folder_as_a_url(tmp_path):
