@@ -36,12 +36,12 @@ EXIT_CODES: dict[int, str] = {
     1: "a bug: please report it",
     2: "the command was called wrongly",
     3: "incomplete: part of the work failed or could not be shown complete; what was read is kept",
-    4: "a check failed: verify, status --max-age, doctor",
+    4: "a check failed: verify, doctor, status --max-age, cost --check, --strict",
     75: "try again later: the folder is in use, the disk is full or fails, or the server is down or limits the rate",
     77: "refused: key or permission",
     78: "configuration: settings, server or data folder are not what they should be",
-    130: "stopped by Ctrl-C; the position is true",
-    143: "stopped by SIGTERM; the position is true",
+    130: "stopped by Ctrl-C; nothing is lost, the next run goes on",
+    143: "stopped by SIGTERM; nothing is lost, the next run goes on",
 }
 #: Off a terminal a run of hours leaves hundreds of lines, not hundreds of thousands.
 LINE_SECONDS = 30.0
@@ -105,7 +105,15 @@ class Log:
         for source in result.sources:
             told = source.why_not or "complete"
             level = "error" if source.exit_code else "info"
-            self.say(level, "source", f"{source.source}: {told}", source=source.source, exit_code=source.exit_code)
+            counts = {
+                "new": source.new,
+                "changed": source.changed,
+                "pages": source.pages,
+                "seconds": source.seconds,
+                "data_through": source.data_through,
+            }
+            named = {"source": source.source, "exit_code": source.exit_code}
+            self.say(level, "source", f"{source.source}: {told}", **named, **counts)
         for done in result.destinations:
             told = done.error or f"{done.completions:,} completions loaded"
             level = "error" if done.exit_code else "info"
@@ -179,7 +187,7 @@ def summary(result: RunResult, snapshot: Path, code: int | None = None) -> str:
     """Put a run's result into some lines for people; ``code`` is the exit code where a signal ended the run."""
     lines = [line for source in result.sources for line in _source_lines(source)]
     for done in result.destinations:
-        what = f"{done.segments:,} segment{'s' * (done.segments != 1)} loaded, {done.completions:,} completions"
+        what = f"{counted(done.segments, 'segment')} loaded, {counted(done.completions, 'completion')}"
         lines.append(_line(done.destination, done.error or (what if done.segments else "nothing new")))
         lines += [_line("", done.hint)] if done.hint else []
     lines += [_line("snapshot", f"published {snapshot}")] if result.published else []

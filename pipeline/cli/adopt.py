@@ -12,9 +12,11 @@ from pipeline.cli.options import load_config, settings
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path, exists=True))
 @settings
-@click.option("--source", required=True, help="The source that they came from: its name stands on every row.")
-@click.option("--table", help="The table of a DuckDB file.")
-@click.option("--column", help="The column that holds the JSON, of a Parquet file or a table.")
+@click.option(
+    "--source", required=True, metavar="SOURCE", help="The source that they came from: its name stands on every row."
+)
+@click.option("--table", metavar="TABLE", help="The table of a DuckDB file.")
+@click.option("--column", metavar="COLUMN", help="The column that holds the JSON, of a Parquet file or a table.")
 def adopt(  # noqa: PLR0913, PLR0917 - one parameter per option
     path: Path, config_file: Path | None, data: Path | None, source: str, table: str | None, column: str | None
 ) -> int:

@@ -28,13 +28,26 @@ class Day(click.ParamType[dt.date]):
 
 @click.command()
 @settings
-@click.option("--by", multiple=True, metavar="WHAT", help="day, week, month, model, tier, source, metadata:KEY.")
+@click.option(
+    "--by", multiple=True, metavar="WHAT", help="day, week, month, model, tier, source or metadata:KEY (repeatable)."
+)
 @click.option("--month", metavar="YYYY-MM", help="A calendar month. [default: the one that the data end in]")
 @click.option("--since", type=Day(), help="Instead of a month, the first day.")
 @click.option("--until", type=Day(), help="The day after the last one.")
-@click.option("--tz", default="UTC", show_default=True, help="Whose days they are, such as Europe/Berlin.")
+@click.option(
+    "--tz",
+    default="UTC",
+    show_default=True,
+    metavar="ZONE",
+    help="The time zone in which days begin, such as Europe/Berlin.",
+)
 @click.option("--top", type=click.IntRange(min=1), help="Tell so many groups apart; the rest is one more.")
-@click.option("--prices", "price_set", metavar="SET", help="As it was reported then: a set of prices, by its day.")
+@click.option(
+    "--prices",
+    "price_set",
+    metavar="SET",
+    help="Price with an earlier set of list prices, named by its day, such as 2026-11-10.",
+)
 @click.option(
     "--format",
     "form",
@@ -45,8 +58,10 @@ class Day(click.ParamType[dt.date]):
 )
 @click.option("--out", type=click.Path(dir_okay=False), help="Where Parquet goes; it is replaced whole.")
 @click.option("--sql", "shows_sql", is_flag=True, help="Print the query behind the numbers instead.")
-@click.option("--check", "checks", is_flag=True, help="Say how each budget stands; 4 where one is, or will be, passed.")
-@click.option("--strict", is_flag=True, help="4 where anything is unpriced.")
+@click.option(
+    "--check", "checks", is_flag=True, help="Say how each budget stands; exit with 4 where one is, or will be, passed."
+)
+@click.option("--strict", is_flag=True, help="Exit with 4 where anything is unpriced.")
 def cost(  # noqa: PLR0913, PLR0917 - one parameter per option
     config_file: Path | None,
     data: Path | None,

@@ -26,8 +26,13 @@ from pipeline.cli.options import load_config, settings
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write to this file, whole or not at all. [default: stdout, for CSV]",
 )
-@click.option("--prices", "price_set", metavar="SET", help="As it was reported then: a set of prices, by its day.")
-@click.option("--strict", is_flag=True, help="4 where anything is unpriced.")
+@click.option(
+    "--prices",
+    "price_set",
+    metavar="SET",
+    help="Price with an earlier set of list prices, named by its day, such as 2026-11-10.",
+)
+@click.option("--strict", is_flag=True, help="Exit with 4 where anything is unpriced.")
 def focus(  # noqa: PLR0913, PLR0917 - one parameter per option
     config_file: Path | None,
     data: Path | None,

@@ -14,8 +14,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @settings
-@click.option("--id", "ids", multiple=True, metavar="ID", help="A completion; may be given several times.")
-@click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="All with these metadata in any version.")
+@click.option("--id", "ids", multiple=True, metavar="ID", help="A completion (repeatable).")
+@click.option(
+    "--metadata",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="All with these metadata in any version (repeatable: all of them).",
+)
 @click.option("--upstream", is_flag=True, help="Delete them at the source too.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def forget(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -51,14 +56,15 @@ def forget(  # noqa: PLR0913, PLR0917 - one parameter per option
             hint="forget what has the one, then what has the other",
         )
 
+    config = load_config(config_file, data)
+
     def confirm(count: int) -> bool:
         where = " and delete them at the source" if upstream else ""
-        return yes or click.confirm(
-            f"Forget {console.counted(count, 'completion')}{where}? This cannot be undone", err=True
-        )
+        what = f"{console.counted(count, 'completion')} in {config.data}{where}"
+        return yes or click.confirm(f"Forget {what}? This cannot be undone", err=True)
 
     done = forget_all(
-        load_config(config_file, data),
+        config,
         ids=ids,
         metadata={key: value for key, _, value in pairs},
         upstream=upstream,

@@ -59,7 +59,7 @@ def bounds(command: F) -> F:
         click.option(
             "--max-runtime",
             type=Duration(),
-            help="Ask for nothing more after this time, such as 30m, shared out among the sources; what was read is "
+            help="Ask for nothing more after this time, such as 90s, 30m or 2h, shared out among the sources; what was read is "
             "loaded and published, and the next run goes on from there.",
         ),
         click.option(
@@ -73,8 +73,7 @@ def bounds(command: F) -> F:
             "--only",
             multiple=True,
             metavar="SOURCE",
-            help="Ask this source, and no other that is not named so too; all that is archived is loaded and "
-            "published.",
+            help="Ask this source and no other (repeatable); all that is archived is loaded and published.",
         ),
     ):
         command = option(command)
@@ -91,7 +90,13 @@ def reporting(command: F) -> F:
             show_default=True,
             help="A moving line; auto shows it on a terminal, and a log line now and then elsewhere.",
         ),
-        click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
+        click.option(
+            "--log-format",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            show_default=True,
+            help="One line per event on stderr.",
+        ),
         click.option(
             "--json", "as_json", is_flag=True, help="Put the result on stdout as one JSON object, the last line."
         ),

@@ -36,7 +36,7 @@ class Named(click.ParamType[tuple[str, str]]):
     type=Named(),
     multiple=True,
     metavar="NAME=VALUE",
-    help="What stands for $NAME, as a parameter of the query: it is compared, never run.",
+    help="What stands for $NAME in the query (repeatable); it is compared, never run.",
 )
 @settings
 @format_option

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "--by",
     multiple=True,
     type=click.Choice(["day", "source", "model"]),
-    help="What rows are told apart by, several times. [default: source and model in a table, else all three]",
+    help="What rows are told apart by (repeatable). [default: source and model in a table, else all three]",
 )
 @format_option
 @click.option("--json", "as_json", is_flag=True, help="Put everything on stdout as one JSON object.")

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 @click.option("--month", metavar="YYYY-MM", help="A calendar month. [default: the one that the data end in]")
 @click.option("--since", type=Day(), help="Instead of a month, the first day.")
 @click.option("--until", type=Day(), help="The day after the last one.")
-@click.option("--tz", default="UTC", show_default=True, help="Whose days they are, such as Europe/Berlin.")
+@click.option(
+    "--tz",
+    default="UTC",
+    show_default=True,
+    metavar="ZONE",
+    help="The time zone in which days begin, such as Europe/Berlin.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False, readable=False),
@@ -27,9 +33,18 @@ if TYPE_CHECKING:
     show_default=True,
     help="The file; an earlier report there is replaced, anything else is left alone.",
 )
-@click.option("--prices", "price_set", metavar="SET", help="As it was reported then: a set of prices, by its day.")
 @click.option(
-    "--tag", "tags", multiple=True, metavar="KEY", help="Tell cost by this metadata key. [default: cost.tags]"
+    "--prices",
+    "price_set",
+    metavar="SET",
+    help="Price with an earlier set of list prices, named by its day, such as 2026-11-10.",
+)
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="KEY",
+    help="Tell cost by this metadata key (repeatable). [default: cost.tags]",
 )
 @click.option("--with-content", is_flag=True, help="Show how the most expensive completions begin, not only their ids.")
 def report(  # noqa: PLR0913, PLR0917 - one parameter per option

@@ -101,8 +101,8 @@ def _freshness(figures: Figures) -> Html:
 
 def _prices(figures: Figures, price_set: str) -> Html:
     told = (
-        f"Prices of the set {price_set}, and those of the settings, which win. Each completion is priced alone, then "
-        "summed; amounts are exact until they are shown. They are US dollars at list prices less your discounts: an "
+        f"List prices of the set {price_set}; prices and discounts of your settings, where there are any, come first. "
+        "Each completion is priced alone, then summed; amounts are exact until they are shown. They are US dollars: an "
         "estimate from stored completions, which the bill may differ from. What is gone at the source keeps its cost."
     )
     figure = figures.price_sets

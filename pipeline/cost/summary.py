@@ -158,7 +158,7 @@ def _compared(figures: Figures) -> str | None:
     """Say how the whole period before compares; of a month that runs nothing can be said yet."""
     total = figures.sum
     if total.previous is None:
-        return "nothing has a price"
+        return "nothing that has a price"
     return (
         "the whole month, at most" if figures.running else f"at most; now {amounts.change(total.cost, total.previous)}"
     )

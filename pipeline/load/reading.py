@@ -108,8 +108,12 @@ def query(
     Other statements could take the snapshot off, put it on again to be written, or write beside it.
     """
     with _confined(snapshot, prices) as connection, told_to_the_user():
+        if not sql.strip():
+            raise UsageError("the SQL is empty", hint="such as 'SELECT * FROM usage_by_model'")
         if not is_one_select(connection, sql):
-            raise UsageError("only one SELECT is answered", hint="a PIVOT names its values: PIVOT … ON … IN (…)")
+            pivots = "pivot" in sql.casefold()
+            hint = "a PIVOT names its values: PIVOT … ON … IN (…)" if pivots else "the snapshot is read, never written"
+            raise UsageError("only one SELECT is answered", hint=hint)
         connection.execute(sql, dict(values))
         columns = tuple(column[0] for column in connection.description or ())
         yield Answer(columns, chain.from_iterable(iter(lambda: connection.fetchmany(_ROWS), [])))
