@@ -141,7 +141,7 @@ class Course:
     @property
     def _doubtful(self) -> list[int]:
         """The seconds that the walk, or the sweep, could not show complete."""
-        return [*self.walk.doubtful, *(self.sweeping.doubtful if self.sweeping else ())]
+        return sorted({*self.walk.doubtful, *(self.sweeping.doubtful if self.sweeping else ())})
 
     @property
     def _swept_through(self) -> int | None:

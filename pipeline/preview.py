@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DiskFullError, ServerError
+from pipeline.errors import DiskFullError, PipelineError
 from pipeline.extract.walk import NARROWER, Refusal, Request
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def look(client: Client, limit: int) -> Ends:
     """Ask for the oldest and the newest page."""
     began = time.monotonic()
     pages = [_page(client, limit, "asc")]
-    with contextlib.suppress(ServerError):  # what was shown is kept; the walk will meet the failure and tell of it
+    with contextlib.suppress(PipelineError):  # what was shown is kept; the walk will meet the failure and tell of it
         pages.append(_page(client, limit, "desc"))
     shown = tuple(page for page in pages if page is not None)
     return Ends(client.account, shown, limit, (time.monotonic() - began) / len(pages))

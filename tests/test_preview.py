@@ -40,6 +40,14 @@ def preview_of(place, limit=100):
         return estimate(source.name, look(asking, limit), place.data)
 
 
+@pytest.mark.parametrize("status", ["500", "401"])
+def test_what_the_first_answer_showed_is_kept_where_the_second_fails(place, status):
+    """The oldest end was shown before the newest one was refused: the run fails, and what was shown is held."""
+    place.add(NOW - 600, 3)
+    assert place.run(f"2-:{status}", bare=True, retry_attempts=1).exit_code in {75, 77}
+    assert len(held(place.data)) == 3
+
+
 def test_a_list_that_fits_a_page_is_counted(place):
     """The number is exact, and said to be."""
     place.add(NOW - 600, 3)

@@ -59,8 +59,8 @@ def bounds(command: F) -> F:
         click.option(
             "--max-runtime",
             type=Duration(),
-            help="Ask for nothing more after this time, such as 90s, 30m or 2h, shared out among the sources; what was read is "
-            "loaded and published, and the next run goes on from there.",
+            help="Ask for nothing more after this time, such as 90s, 30m or 2h, shared out among the sources; what was "
+            "read is loaded and published, and the next run goes on from there.",
         ),
         click.option(
             "--max-pages",
