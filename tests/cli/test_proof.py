@@ -92,7 +92,7 @@ def test_a_sweep_that_misses_most_stops(config, place):
 def test_forget_asks_first(config, place, answer):
     """Without a yes nothing is forgotten."""
     done = pipeline("forget", *config, "--id", "id-3", stdin=answer)
-    assert "Forget 1 completion? This cannot be undone" in done.stderr
+    assert f"Forget 1 completion in {place.data}? This cannot be undone" in done.stderr
     assert done.returncode == (0 if answer else 130)
     assert "id-3" in held(place.data)
 
@@ -110,11 +110,18 @@ def test_forget_says_what_is_out_of_reach(config, place):
     assert "id-20" not in place.store.visible_ids()
 
 
-@pytest.mark.parametrize("wrong", [(), ("--metadata", "user"), ("--metadata", "=x")])
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ((), "say which completions"),
+        (("--metadata", "user"), "'user' is no KEY=VALUE"),
+        (("--metadata", "=x"), "'=x' is no KEY=VALUE"),
+    ],
+)
 @pytest.mark.slow
-def test_forget_needs_to_know_which(config, wrong):
+def test_forget_needs_to_know_which(config, wrong, said):
     """2 with how to say it."""
-    assert_one_message(pipeline("forget", *config, "--yes", *wrong), 2, "say which completions", "--id ID")
+    assert_one_message(pipeline("forget", *config, "--yes", *wrong), 2, said, "--metadata")
 
 
 @pytest.mark.slow

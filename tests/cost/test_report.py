@@ -108,7 +108,7 @@ def page(folder):
 
 def figures_of(asked, folder, *, tags=(), with_content=False):
     """Gather the figures as the report does."""
-    with assemble.asking(folder) as ask:
+    with assemble.asking(Config(data=folder)) as ask:
 
         def rows(sql):
             answer = ask(sql)
@@ -268,7 +268,7 @@ def test_settings_of_today_count_and_the_sql_brings_them_along(folder):
 @pytest.mark.slow
 def test_prices_of_another_day(folder):
     """A report can be as it was then; a set that is not there is refused with those that are."""
-    assert "Prices of the set 2026-11-10" in told(folder, month="2026-10", price_set="2026-11-10").text
+    assert "List prices of the set 2026-11-10" in told(folder, month="2026-10", price_set="2026-11-10").text
     with pytest.raises(UsageError, match="there is no price set yesterday"):
         told(folder, price_set="yesterday")
 
