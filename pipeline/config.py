@@ -35,7 +35,7 @@ _URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?(?:\?api-version=[\w.-]+)?"
 _OBJECTS = re.compile(r"[a-z][a-z0-9+.-]*://[^\s?#@]+")
 #: Options of delta-rs whose value opens something.
 _KEYLIKE = re.compile(r"key|secret|token|password|passphrase|credential|sas|bearer", re.IGNORECASE)
-_DURATION = re.compile(r"(\d+)\s*(ms|s|m|h|d)?")
+_DURATION = re.compile(r"(\d{1,18})\s*(ms|s|m|h|d)?")
 _SIZE = re.compile(r"(\d+)\s*(kB|MB|GB)?")
 _BYTES = {None: 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}

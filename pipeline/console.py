@@ -416,11 +416,13 @@ def records(columns: Sequence[str], rows: Iterable[Sequence[object]], form: str 
         _list(columns, rows)
 
 
-def _list(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def _list(columns: Sequence[str], rows: Iterable[Sequence[object]], *, is_whole: bool = False) -> None:
+    """Tell rows column by column; what is empty only where each ``is_whole``."""
     width = max(map(len, columns))
     for row in rows:
         told = zip(columns, row, strict=True)
-        say("\n".join(f"{name:<{width}}  {_of_record(value)}" for name, value in told if value is not None) + "\n")
+        lines = [f"{name:<{width}}  {_of_record(value)}" for name, value in told if is_whole or value is not None]
+        say("\n".join(line.rstrip() for line in lines) + "\n")
 
 
 def _of_record(value: object) -> str:
@@ -467,19 +469,21 @@ def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str |
     drawn = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     kept = [list(row) for row in rows]
     width = None if sys.stdout.isatty() else WIDTH
-    if _least_width(columns, kept) > Console(width=width).width:
+    room = Console(width=width).width
+    if kept and _least_width(columns, kept) > room:
         if title:
             say(f"{title}\n")
-        _list(columns, kept)
+        _list(columns, kept, is_whole=True)
         return
     for number, name in enumerate(columns):
         is_number = any(isinstance(row[number], int | float) or _is_amount(row[number]) for row in kept)
         drawn.add_column(escape(_printable(name)), justify="right" if is_number else "left", overflow="fold")
     for row in kept:
         drawn.add_row(*(escape(_shown(value)) for value in row))
-    with _on_stdout():
-        Console(highlight=False, width=width).print(drawn)
-        sys.stdout.flush()
+    # Not drawn to stdout itself: a reader that has seen enough would be answered by rich, with an exit code of its own.
+    lines = io.StringIO()
+    Console(file=lines, highlight=False, width=room, force_terminal=sys.stdout.isatty()).print(drawn)
+    verbatim(lines.getvalue().removesuffix("\n"))
 
 
 def _least_width(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> int:

@@ -227,7 +227,8 @@ class Export:
         if oldest is None and shows_any:
             self._not_looked = "no completion at the beginning of the list has a date"
             return
-        held = min((footer.first for footer in listed(self._archive) if footer.first is not None), default=None)
+        firsts = (footer.first for footer in listed(self._archive))
+        held = min((first for first in firsts if first is not None and first in DATED), default=None)
         is_known = oldest is not None and held is not None and held < oldest
         self._horizon = Horizon(asked_at, oldest, is_known, self._longest)
 
@@ -328,6 +329,7 @@ class Export:
                     following = meeting.hear(heard, is_ahead=is_ahead)
                 except PipelineError:
                     self._keep(request, answer, from_newest=not is_ahead)
+                    self._keep_what_is_under_way(workers, asked)
                     raise
                 self._count(heard)
                 if following is not None:

@@ -27,11 +27,11 @@ from pipeline.extract.messages import SEVERAL, Witness, is_not_found, retrieve
 from pipeline.extract.walk import Heard, Refusal, Walk
 from pipeline.extract.workers import Workers
 from pipeline.failpoints import reach
-from pipeline.handoff import Page, Row, Span, Sweep
+from pipeline.handoff import DATED, Page, Row, Span, Sweep
 from pipeline.stopping import LimitReachedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator
 
     import pyarrow as pa
 
@@ -154,8 +154,8 @@ class Sweeping:
         self._observe = observe
         self._budget = order.requests
         self._missed: list[tuple[str, State]] = []
-        self._beside: list[Row] = []
-        """Rows that a page of one part showed of another, or of none, and that were not known."""
+        self._beside: dict[str, list[Row]] = {}
+        """By id: what a page of one part showed of another, or of none, and what was not known."""
         self._spans: list[Span] = []
         self._sweep, self._read = coverage.latest_sweep(archive.spans(order.fingerprint))
         self._pending = marks.pending(archive)
@@ -244,49 +244,38 @@ class Sweeping:
                 self._put(part, next(part.requests), workers, asked)
             try:
                 while asked:
-                    number, answer = self._next(workers, asked)
+                    number, answer = workers.get()
                     part = asked.pop(number)
                     if not self._go_on(part, self._hear(part, answer), workers, asked):
                         for following in islice(parts, 1):
                             self._put(following, next(following.requests), workers, asked)
+            except (PipelineError, LimitReachedError):
+                for number, answer in workers.rest():  # shown as well: it is kept, and claims nothing
+                    with contextlib.suppress(PipelineError):
+                        self._hear(asked[number], answer)
+                raise
             finally:  # what ends the walks early ends them where they are
                 for part in asked.values():
                     self._finish(part, part.read_to, part.asked_at)
-
-    def _next(
-        self, workers: Workers[Request, Page | Refusal], asked: Mapping[int, _Part]
-    ) -> tuple[int, Page | Refusal]:
-        """Wait for the next answer; where one fails, keep what the others still bring, which claims nothing."""
-        try:
-            return workers.get()
-        except (PipelineError, LimitReachedError):
-            for number, answer in workers.rest():
-                with contextlib.suppress(PipelineError):
-                    self._hear(asked[number], answer)
-            raise
 
     def _take_beside(self) -> int:
         """Keep what pages showed beyond their parts, when no part is under way; return what is new behind the goal.
 
         Whatever a part was shown of its own is written by then, and found by a look of its own into what is held.
         """
-        rows, self._beside = self._beside, []
+        rows = sorted((row for some in self._beside.values() for row in some), key=lambda row: row.created or 0)
+        self._beside = {}
         if not rows or self._sweep is None:
             return 0
         if self._intake.has_rows:
             self._cut(())
-        held = Held(self._archive)
-        counts = self._intake.counts
-        goal = self._sweep.goal
-        for some in (
-            [row for row in rows if (row.created or 0) <= goal],
-            [row for row in rows if (row.created or 0) > goal],
-        ):
-            before = counts.new
-            page = Page(tuple(some), False, self._horizon.asked_at)
-            self._intake.known(page, held)
+        held, counts, behind = Held(self._archive), self._intake.counts, 0
+        for row in rows:  # one at a time: between two of them may lie all that is held
+            before, page = counts.new, Page((row,), False, self._horizon.asked_at)
+            self._intake.known(page, held, window=PART)
             self._intake.take(page, held, is_walk=False)
-        return counts.new - before
+            behind += counts.new - before if (row.created or 0) > self._sweep.goal else 0
+        return behind
 
     def _parts(self) -> Iterator[_Part]:
         """Yield what is unread, cut at known seconds; what is older than everything listed needs no walk."""
@@ -341,7 +330,13 @@ class Sweeping:
         part.asked_at = part.asked_at or answer.server_time
         known = self._intake.known(answer, part.held)
         inside = part.inside(answer)
-        self._beside += [row for row in answer.rows if row.id not in known and not part.holds(row)]
+        for row in answer.rows:
+            if row.id not in known and not part.holds(row):
+                shown = self._beside.setdefault(row.id, [])
+                shown += [row] if not shown or shown[-1].body != row.body else []
+        # What was shown of it before comes first, or an older version would be the latest.
+        before = [one for row in inside.rows for one in self._beside.pop(row.id, ())]
+        self._intake.take(Page(tuple(before), answer.has_more, answer.server_time), part.held, is_walk=False)
         self._intake.take(inside, part.held, is_walk=False)
         part.missing.show(inside)
         for row in inside.rows:
@@ -374,11 +369,11 @@ class Sweeping:
         doubts = {second for second in part.walk.doubtful if second <= read_to}
         first = -(2**62) if part.start is None else part.start + 1
         part.held.cover(first, read_to)
-        # A name of our own, for want of an id, cannot be asked for: nothing could ever tell that its row is gone.
+        # A name of our own, for want of an id, cannot be asked for; and what has no date lies where no walk begins.
         missed = [
             (id_, state)
             for id_, state in part.missing.up_to(read_to)
-            if not id_.startswith("no-id:") and self._is_expected(id_, state)
+            if not id_.startswith("no-id:") and state.created in DATED and self._is_expected(id_, state)
         ]
         self._missed += missed
         self._absent.update(id_ for id_, _ in missed)

@@ -139,7 +139,7 @@ class Intake:
         held = held or self._held
         seconds = [row.created for row in page.rows if row.created is not None]
         is_undated = any(row.created is None and not row.id.startswith("no-id:") for row in page.rows)
-        if is_undated or any(OVERWRITING in row.body for row in page.rows):
+        if is_undated or (page.rows and OVERWRITING in page.rows[0].body):
             held.cover_all()
         elif seconds:
             held.cover(min(seconds), max(seconds), window=window)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -93,12 +94,18 @@ def boundaries(archive: Archive, every: int) -> list[int]:
     """Return the seconds that cut what is held into parts of about ``every`` completions, oldest first."""
     cuts: set[int] = set()
     waiting = pa.array([], pa.int64())
-    for footer in sorted(listed(archive), key=lambda footer: footer.first or 0):
+    footers = sorted(listed(archive), key=lambda footer: footer.first or 0)
+    for footer, following in pairwise([*footers, None]):
+        if footer is None:
+            continue
         table = archive.columns(footer.number, ["kind", "created"])
         seconds = table.filter(pc.equal(table["kind"], "completion"))["created"].drop_null()
         # Segments of few completions, as nights write them, are cut together.
         waiting = pc.take(both := pa.concat_arrays([waiting, *seconds.chunks]), pc.sort_indices(both))
-        whole = len(waiting) // every * every
+        # What lies beyond the next one's beginning is cut with it: a segment may reach to the newest completion.
+        until = pa.scalar(following.first if following else None, pa.int64())
+        ready = waiting.filter(pc.less(waiting, until)) if following else waiting
+        whole = len(ready) // every * every
         cuts.update(waiting[every - 1 : whole : every].to_pylist())
         waiting = waiting[whole:]
     return sorted(cuts)

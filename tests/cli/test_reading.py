@@ -137,6 +137,22 @@ def test_what_json_has_no_word_for(data, sql, told):
     json.loads(done.stdout, parse_constant=pytest.fail)
 
 
+def test_a_table_that_nobody_reads_and_one_without_rows(data):
+    """A drawn table ends with the command's own code as well; without rows its columns are shown."""
+    program = [*PROGRAM, "query", "--data", str(data), "--format", "table", "SELECT 1"]
+    done = subprocess.run(
+        ["bash", "-c", '"$@" | (exec <&-); exit ${PIPESTATUS[0]}', "-", *program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+        timeout=PATIENCE,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    empty = pipeline("query", "--data", data, "--format", "table", "SELECT id, created FROM completions WHERE false")
+    assert_one_message(empty, 0, "id", "created")
+
+
 def test_two_columns_of_one_name(data):
     """JSON would lose one of them: that is refused, and CSV has both."""
     sql = "SELECT 1 AS a, 2 AS a"

@@ -71,8 +71,8 @@ OTHERS = (
         "answer under way is dropped",
         MORE,
         "pipeline/export.py",
-        "                    self._keep_what_is_under_way(workers, asked)\n",
-        "",
+        "        for number, answer in workers.rest():",
+        "        for number, answer in ():",
         ("tests/truth/test_resume.py::test_what_comes_while_the_other_end_fails_is_kept",),
     ),
     Mutation(
@@ -248,8 +248,8 @@ OTHERS = (
         "what a page of a sweep shows beyond its part dropped",
         MORE,
         "pipeline/sweeping.py",
-        "if row.id not in known and not part.holds(row)]",
-        "if False]",
+        "if row.id not in known and not part.holds(row):",
+        "if False:",
         ("tests/truth/test_sweep.py::test_what_a_page_shows_beyond_its_part_is_kept",),
     ),
     Mutation(

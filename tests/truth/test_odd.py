@@ -106,3 +106,17 @@ def test_a_row_without_an_id_is_asked_nothing(tmp_path):
             world.add(int(world.clock()) - 4000, 2)
         assert [len(life) for id_, life in lives(world.archive()).items() if id_.startswith("no-id:")] == [1]
         assert not any("no-id" in request.path for request in world.server.requests)
+
+
+def test_a_row_of_no_year_is_not_called_gone(tmp_path):
+    """It lies where no walk of a sweep begins: listed or not, nothing is claimed of it."""
+    with World(tmp_path, limit=20) as world:
+        world.store.add(completion("odd", -62_200_000_000))
+        world.add(NOW - 100_000, 3)
+        world.add(NOW - 1000, 3)
+        world.run(**BARE)
+        for _ in range(2):
+            world.clock.advance(DAY)
+            (source,) = world.run(asked=Asked(sweep=True), **BARE).sources
+            assert (source.gone, source.missed, {one.code for one in source.findings}) == (0, 0, set())
+        assert len(lives(world.archive())["odd"]) == 1

@@ -7,10 +7,12 @@ import json
 import random
 import threading
 import time
+from dataclasses import replace
 
 import duckdb
 import pytest
 
+from pipeline import nightly
 from pipeline.adopt import adopt
 from pipeline.archive import coverage, marks
 from pipeline.errors import ServerError
@@ -525,6 +527,68 @@ def test_what_a_page_shows_beyond_its_part_is_kept(tmp_path, monkeypatch):
         assert findings(result) == {"found-by-sweep"}
         assert world.run().exit_code == 0
         prove(world.data)
+
+
+def test_an_older_version_that_a_neighbour_was_shown_is_not_the_latest(tmp_path, monkeypatch):
+    """Edited between the page of one part and that of the next, a late row ends with what the source says last."""
+    monkeypatch.setattr("pipeline.sweeping.LEAST_PART", 30)
+    with World(tmp_path, limit=10, overlap=60.0, sweep_walks=1, segment_size=8_000_000) as world:
+        for number in range(100):
+            world.add(NOW - 40_000 + number * 100)
+        world.run(**BARE)
+        (late,) = world.add(marks.boundaries(world.archive(), 30)[0] + 1)
+        real, shown = world.store.list, []
+
+        def list_(query=None):
+            listing = real(query)
+            if any(json.loads(body)["id"] == late for body in listing.rows):
+                shown.append(late)
+                if len(shown) == 1:
+                    world.store.edit(late, {"edited": "yes"})
+            return listing
+
+        world.store.list = list_
+        sweep(world, **BARE)
+        kept = [json.loads(body)["metadata"] for body in versions(world.archive())[late]]
+        assert len(shown) > 1
+        assert kept == [{}, {"edited": "yes"}]
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["sweep", "both ends"])
+def test_what_is_under_way_while_a_guard_ends_another_walk_is_kept(tmp_path, monkeypatch, ends):
+    """A walk that stops at an order that is not kept costs nothing of what another one is being shown."""
+    monkeypatch.setattr(nightly, "SLOW", 0)
+    monkeypatch.setattr(nightly, "LONG", 1 if ends else 1000)
+    with World(tmp_path, limit=100, overlap=60.0, sweep_walks=4, segment_size=8_000_000) as world:
+        for number in range(3000):
+            world.add(NOW - 400_000 + number * 100)
+        if not ends:
+            world.run(**BARE)
+        (late,) = world.add(NOW - 400_000 + (2850 if ends else 150) * 100 + 1)
+        real, is_shown = Client.list, threading.Event()
+
+        def list_(client, request):
+            answer = real(client, request)
+            if any(row.id == late for row in answer.rows):
+                is_shown.set()
+                time.sleep(0.5)
+            elif threading.current_thread() is not threading.main_thread() and is_shown.wait(0.3):
+                return replace(answer, rows=answer.rows[::-1])
+            return answer
+
+        monkeypatch.setattr(Client, "list", list_)
+        result = world.run(**BARE) if ends else sweep(world, **BARE)
+        assert (result.exit_code, late in versions(world.archive())) == (3, True)
+
+
+def test_cuts_lie_where_the_completions_are(tmp_path):
+    """The newest completions, which a first export keeps with the oldest, draw no cut to themselves."""
+    with World(tmp_path, limit=50, segment_size=3000) as world:
+        for number in range(400):
+            world.add(NOW - 400_000 + number * 100)
+        world.run(**BARE)
+        cuts = [(second - NOW + 400_000) // 100 for second in marks.boundaries(world.archive(), 40)]
+        assert cuts == list(range(39, 400, 40))
 
 
 def test_what_was_stored_behind_the_walk_is_kept_and_is_not_late(world):
